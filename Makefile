@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# Foreign programs the interop tests talk to; tests skip by name (and fail in CI) where they are missing.
+DEBIAN_PACKAGES := golang-go golang-golang-x-mod-dev libosmocore-utils
+
+.PHONY: help demo test lint bench serve debian-packages
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.installed ## play the marketplace end to end; results in build/demo/ (ARGS="--seed 7 --subscribers 20")
+	$(BIN)/landfall demo $(ARGS)
+
+test: .venv/.installed debian-packages ## run every test (ARGS="tests/unit -k sdr")
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+lint: .venv/.installed ## ruff, mypy --strict and the downward-only imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+bench: .venv/.installed ## measure transactions/s, usage records/s, latency and replay; results in build/bench/
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
+serve: .venv/.installed ## start a ledger node on 127.0.0.1:8400, data in ./data (ARGS="--port 9000")
+	$(BIN)/landfall serve --role ledger $(ARGS)
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Landfall needs Python 3.11 or newer; try: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+debian-packages:
+	@missing=(); for p in $(DEBIAN_PACKAGES); do \
+	    [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing+=($$p); done; \
+	[ $${#missing[@]} -eq 0 ] && exit 0; \
+	[ $$(id -u) -eq 0 ] || { echo "Not root: interop tests that need $${missing[*]} will be skipped (apt-get install them)."; exit 0; }; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ apt-get -qq update && apt-get -qq install -y --no-install-recommends "$${missing[@]}"; } >/dev/null \
+	    || echo "apt-get could not install $${missing[*]}: interop tests that need them will be skipped."
