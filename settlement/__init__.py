@@ -1,0 +1,1 @@
+"""The ledger, SDRt, usage, rating, netting and reconciliation."""
