@@ -1,9 +1,9 @@
 """C2SP signed notes: text, and below it lines by which keys sign that text.
 
 Who signs has a `Signer`, and hands out its `verifier`, a `VerifierKey` that is one line of text for people to exchange.
-Who reads takes a note apart with `parse_note`, which promises form and nothing else, and verifies what stands there in
-the name (`Note.by`) of a key it was given in another way. Lines by unknown keys are ignored, as they must be for rotation and cosigning, but have to
-be well-formed; a line by a known key whose signature is bad condemns the note. Each base64 text has one spelling.
+Who reads takes a note apart with `parse_note`, which promises form and nothing else, and checks what stands there in
+the name (`Note.by`) of a key it was given in another way. Lines by unknown keys are ignored, as they must be for
+rotation and cosigning, but have to be well-formed. Each base64 text has one spelling.
 What a note says of the log, and how it is verified, is in `checkpoint`.
 """
 
