@@ -1,0 +1,188 @@
+"""The shared state as values: one frozen row a thing, and `State`, the view the rules decide on.
+
+Rows are what the effects chain hashes, what PostgreSQL stores and what the auditor rebuilds, so a field added here is
+a change of rules version. `State` holds rows by type and key; the sequencer loads only those a batch touches, the
+auditor keeps all. A row is replaced, never changed.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from settlement.ledger.messages import Parameters, Role, Terms
+
+
+class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="row"):
+    """A row of shared state; `KEY` names the field that identifies it, `row` (in its coded forms) its type."""
+
+    KEY: ClassVar[str]
+
+    @property
+    def key(self) -> Any:
+        return getattr(self, self.KEY)
+
+
+class Ledger(Row, frozen=True, kw_only=True, tag="ledger"):
+    """The one row about the ledger itself. `minted`, `burned`: totals in micro-SDRt since genesis."""
+
+    KEY = "origin"
+    origin: str
+    rules_version: int
+    issuer: str
+    parameters: Parameters
+    minted: int
+    burned: int
+
+
+class Operator(Row, frozen=True, kw_only=True, tag="operator"):
+    KEY = "id"
+    id: str
+    name: str
+    country: str
+    tadig: str | None
+    plmns: tuple[str, ...]
+    role: Role
+    admitted: int
+
+
+class Key(Row, frozen=True, kw_only=True, tag="key"):
+    """`until`: first millisecond the key is no longer valid; None while it is open-ended."""
+
+    KEY = "kid"
+    kid: str
+    operator: str
+    purpose: Literal["sign", "seal", "recovery", "origin"]
+    public: bytes
+    since: int
+    until: int | None
+
+
+class Account(Row, frozen=True, kw_only=True, tag="account"):
+    """Micro-SDRt of one operator. Nothing is ever below zero."""
+
+    KEY = "operator"
+    operator: str
+    available: int
+    escrow: int
+    held: int
+
+
+class Deposit(Row, frozen=True, kw_only=True, tag="deposit"):
+    KEY = "reference"
+    reference: str
+    operator: str
+    amount: int
+
+
+class Redemption(Row, frozen=True, kw_only=True, tag="redemption"):
+    KEY = "id"
+    id: UUID
+    operator: str
+    amount: int
+    payout: str
+    state: Literal["asked", "paid", "refused"]
+
+
+class Offer(Row, frozen=True, kw_only=True, tag="offer"):
+    """`stock`: requests that may still be placed, None without limit."""
+
+    KEY = "id"
+    id: UUID
+    publisher: str
+    published: int
+    status: Literal["open", "withdrawn", "superseded"]
+    stock: int | None
+    terms: Terms
+
+
+RequestState = Literal["requested", "accepted", "delivered", "active", "cancelled", "declined", "expired", "closed"]
+"""States of a request, in the order of its life; the last four are ends."""
+
+
+class Request(Row, frozen=True, kw_only=True, tag="request"):
+    """A request and its high-water marks.
+
+    `escrow`: what is left. `charged`: what has gone to the visited operator. `report_by`: 0 until accepted.
+    `used_*`: cumulative octets, seconds, messages. `limit_*`: a bundle's paid allowance on the same scale.
+    `call_seconds`: length so far of the call that the last voice record belongs to. `period_ends`: end of a bundle's
+    running period, milliseconds. `sequence`: number of the last usage group.
+    """
+
+    KEY = "id"
+    id: UUID
+    home: str
+    visited: str
+    offer: UUID
+    user_id: str
+    delivery_key: str
+    state: RequestState
+    placed: int
+    accept_by: int
+    ends: int
+    report_by: int = 0
+    escrow: int
+    charged: int = 0
+    renewals: int = 0
+    payload: str | None = None
+    activated: int = 0
+    period_ends: int = 0
+    sequence: int = 0
+    used_octets: int = 0
+    used_seconds: int = 0
+    used_messages: int = 0
+    limit_octets: int = 0
+    limit_seconds: int = 0
+    limit_messages: int = 0
+    call_seconds: int = 0
+
+
+R = TypeVar("R", bound=Row)
+ROW_TYPES: tuple[type[Row], ...] = (Ledger, Operator, Key, Account, Deposit, Redemption, Offer, Request)
+
+
+class State:
+    """Rows by type and key. `changed` keeps the last value of every row put since `settle()`.
+
+    `whole`: every row there is, as an auditor has. Otherwise only what was loaded, `load_absent` naming what is known
+    not to exist: asking for anything else is our own mistake and raises LookupError, never a wrong decision.
+    """
+
+    __slots__ = ("_rows", "_whole", "changed")
+
+    def __init__(self, *, whole: bool = True) -> None:
+        self._rows: dict[type[Row], dict[Any, Any]] = {row_type: {} for row_type in ROW_TYPES}
+        self._whole = whole
+        self.changed: dict[tuple[type[Row], Any], Row] = {}
+
+    def get(self, row_type: type[R], key: Any) -> R | None:
+        """The row, or None where there is none."""
+        rows: dict[Any, R] = self._rows[row_type]
+        return rows.get(key) if self._whole else rows[key]
+
+    def put(self, row: Row) -> None:
+        """Insert or replace a row."""
+        key = row.key
+        self._rows[type(row)][key] = row
+        self.changed[(type(row), key)] = row
+
+    def load(self, rows: Iterable[Row]) -> None:
+        """Take rows as they are stored; they do not count as changed."""
+        for row in rows:
+            self._rows[type(row)][row.key] = row
+
+    def load_absent(self, row_type: type[Row], keys: Iterable[Any]) -> None:
+        """What was looked for: keys among `keys` that `load` did not bring are known not to exist."""
+        rows = self._rows[row_type]
+        for key in keys:
+            rows.setdefault(key, None)
+
+    def all(self, row_type: type[R]) -> Iterable[R]:
+        """Every row of a type that is here."""
+        return (row for row in self._rows[row_type].values() if row is not None)
+
+    def settle(self) -> dict[tuple[type[Row], Any], Row]:
+        """Hand over what has changed and start anew."""
+        changed, self.changed = self.changed, {}
+        return changed

@@ -1,0 +1,209 @@
+"""The ledger's tables in PostgreSQL: the log, the tree, the head, and one table a row type of `state`.
+
+Columns of a state table bear the names of its row's fields. Rows that change often have no index on what changes, and
+room in their pages, so that an update stays in its page (HOT). Beside the log stand the sealed payloads, erasable.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from settlement.ledger import state
+
+metadata = MetaData()
+
+HOT = {"postgresql_with": {"fillfactor": 60}}
+
+head = Table(
+    "head",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, comment="always 1"),
+    Column("epoch", BigInteger, nullable=False, comment="fences a deposed writer"),
+    Column("size", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False, comment="of the last entry, milliseconds since the epoch"),
+    Column("chain", LargeBinary, nullable=False, comment="head of the effects chain"),
+    Column("frontier", LargeBinary, nullable=False, comment="right edge of the Merkle tree"),
+    Column("digested", BigInteger, nullable=False, comment="size at the last digest leaf"),
+    **HOT,
+)
+"""One row, the sequencer's whole memory. It changes in the same commit as all below."""
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("index", BigInteger, primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("counterparty", Text),
+    Column("settled", BigInteger, nullable=False),
+    Column("refused", LargeBinary, comment="JSON of the refusals within a usage report"),
+    Column("leaf", LargeBinary, nullable=False, comment="RFC 6962 leaf hash"),
+    Column("envelope", LargeBinary, nullable=False),
+    UniqueConstraint("id", "sender", name="entries_once"),
+    Index("entries_by_sender", "sender", "index"),
+    Index("entries_by_counterparty", "counterparty", "index"),
+)
+
+tree = Table(
+    "tree",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, comment="tile level, 1 and above"),
+    Column("index", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""Roots of complete 256-leaf subtrees (level 1), 65,536-leaf subtrees (level 2) …; level 0 is `entries.leaf`."""
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("rules_version", Integer, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("minted", BigInteger, nullable=False),
+    Column("burned", BigInteger, nullable=False),
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("tadig", Text),
+    Column("plmns", ARRAY(Text), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("admitted", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("operator", Text, nullable=False, index=True),
+    Column("purpose", Text, nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("operator", Text, primary_key=True),
+    Column("available", BigInteger, nullable=False),
+    Column("escrow", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": 20},
+)
+
+deposits = Table(
+    "deposits",
+    metadata,
+    Column("reference", Text, primary_key=True),
+    Column("operator", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+)
+
+redemptions = Table(
+    "redemptions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("operator", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("payout", Text, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+offers = Table(
+    "offers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("publisher", Text, nullable=False, index=True),
+    Column("published", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("stock", BigInteger),
+    Column("terms", JSONB, nullable=False),
+    **HOT,
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("home", Text, nullable=False),
+    Column("visited", Text, nullable=False),
+    Column("offer", Uuid, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("delivery_key", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in (
+            "placed",
+            "accept_by",
+            "ends",
+            "report_by",
+            "escrow",
+            "charged",
+            "renewals",
+            "activated",
+            "period_ends",
+            "sequence",
+            "used_octets",
+            "used_seconds",
+            "used_messages",
+            "limit_octets",
+            "limit_seconds",
+            "limit_messages",
+            "call_seconds",
+        )
+    ),
+    Column("payload", Text),
+    Index("requests_by_home", "home", "id"),
+    Index("requests_by_visited", "visited", "id"),
+    **HOT,
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("digest", Text, primary_key=True, comment="SHA-256 of the ciphertext, hex"),
+    Column("sender", Text, nullable=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("ciphertext", LargeBinary, comment="null once erased"),
+)
+"""Sealed payloads: beside the log, erasable; the log has only their digest."""
+
+assertions = Table(
+    "assertions",
+    metadata,
+    Column("jti", Text, primary_key=True),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
+"""Client assertions that were used: each buys one token."""
+
+TABLES: Final[dict[type[state.Row], Table]] = {
+    state.Ledger: ledger,
+    state.Operator: operators,
+    state.Key: keys,
+    state.Account: accounts,
+    state.Deposit: deposits,
+    state.Redemption: redemptions,
+    state.Offer: offers,
+    state.Request: requests,
+}

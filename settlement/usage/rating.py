@@ -1,0 +1,170 @@
+"""Rating: what records cost, as the difference of cumulative prices, in exact integers.
+
+    charge = price(cumulative after) - price(cumulative before)
+
+so how a session is split into records never changes its cost. A caller takes a request's `Meter`, gives it records
+one by one with `charge()`, and puts the meter back into the request. No clock, no I/O, no floats.
+"""
+
+from typing import Final, Literal
+
+from msgspec import Struct, structs
+
+from settlement.ledger.messages import UsageRecord
+from settlement.ledger.state import Request
+from settlement.usage.tariff import Bundle, Metered, Tariff
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
+
+Cause = Literal["allowance-exhausted", "beyond-escrow"]
+
+
+class Meter(Struct, kw_only=True):
+    """The running part of a request (see `Request` for units): what records move. A working value, never stored."""
+
+    escrow: int
+    charged: int
+    renewals: int
+    period_ends: int
+    used_octets: int
+    used_seconds: int
+    used_messages: int
+    limit_octets: int
+    limit_seconds: int
+    limit_messages: int
+    call_seconds: int
+
+    @classmethod
+    def read(cls, request: Request) -> "Meter":
+        """The request's marks as they stand."""
+        return cls(**{field: getattr(request, field) for field in cls.__struct_fields__})
+
+    def put_back(self, request: Request) -> Request:
+        """The request with the marks moved to where the meter stands."""
+        return structs.replace(request, **structs.asdict(self))
+
+
+class Charge(Struct, frozen=True):
+    """One record's end: `settled` micro-SDRt moved; `refused`, with `cause`, is units of a bundle, micro-SDRt of a
+    metered offer.
+    """
+
+    settled: int
+    refused: int = 0
+    cause: Cause | None = None
+
+
+def charge(meter: Meter, record: UsageRecord, tariff: Tariff) -> Charge:
+    """Price one record and move the meter."""
+    if isinstance(tariff, Bundle):
+        return charge_bundle(meter, record, tariff)
+    if isinstance(tariff, Metered):
+        return charge_metered(meter, record, tariff)
+    raise AssertionError("a code is redeemed, not used: the rules refuse its records before rating")
+
+
+def started(units: int, block: int) -> int:
+    """How many blocks `units` have started."""
+    return -(-units // block)
+
+
+def call_price(tariff: Metered, seconds: int) -> int:
+    """Price of one voice call of so many seconds: the first interval, then the next ones; 0 for no call."""
+    if seconds <= 0:
+        return 0
+    rest = max(0, seconds - tariff.first_interval)
+    return tariff.first_price + started(rest, tariff.next_interval) * tariff.next_price
+
+
+def charge_metered(meter: Meter, record: UsageRecord, tariff: Metered) -> Charge:
+    """Charge by blocks, intervals or events. The cap frees what exceeds it; the escrow limits (`beyond-escrow`)."""
+    units = record.units
+    if record.service == "data":
+        before = meter.used_octets
+        meter.used_octets = before + units
+        due = (started(before + units, tariff.block) - started(before, tariff.block)) * tariff.block_price
+    elif record.service == "voice":
+        before = meter.call_seconds if record.continues else 0
+        meter.call_seconds = before + units
+        meter.used_seconds += units
+        due = call_price(tariff, before + units) - call_price(tariff, before)
+    else:
+        meter.used_messages += units
+        due = units * tariff.event_price
+    if tariff.cap:
+        due = min(due, tariff.cap - meter.charged)
+    settled = min(due, meter.escrow)
+    meter.escrow -= settled
+    meter.charged += settled
+    return Charge(settled) if settled == due else Charge(settled, due - settled, "beyond-escrow")
+
+
+def charge_bundle(meter: Meter, record: UsageRecord, tariff: Bundle) -> Charge:
+    """Take from the allowance, renewing while the request wants it and its escrow covers it.
+
+    After the period's end a renewal starts a new period at the record and what was left of the old one is lost;
+    before it, renewals top the allowance up and lengthen the period. What is left over is refused, in units.
+    """
+    start = record.start * MINUTE_MS
+    charged = meter.charged
+    if start >= meter.period_ends:
+        if not affordable(meter, tariff):
+            return Charge(0, record.units, "allowance-exhausted")
+        meter.limit_octets, meter.limit_seconds, meter.limit_messages = (
+            meter.used_octets,
+            meter.used_seconds,
+            meter.used_messages,
+        )
+        meter.period_ends = start
+        renew(meter, tariff, 1)
+    included, used, limit = allowance(meter, record, tariff)
+    if included and used + record.units > limit:
+        wanted = started(used + record.units - limit, included)
+        renew(meter, tariff, min(wanted, affordable(meter, tariff)))
+        included, used, limit = allowance(meter, record, tariff)
+    taken = min(record.units, limit - used)
+    if record.service == "data":
+        meter.used_octets += taken
+    elif record.service == "voice":
+        meter.used_seconds += taken
+    else:
+        meter.used_messages += taken
+    settled = meter.charged - charged
+    if taken == record.units:
+        return Charge(settled)
+    return Charge(settled, record.units - taken, "allowance-exhausted")
+
+
+def affordable(meter: Meter, tariff: Bundle) -> int:
+    """How many more periods the request wants and its escrow pays."""
+    return min(meter.renewals, meter.escrow // tariff.price) if tariff.price else meter.renewals
+
+
+def renew(meter: Meter, tariff: Bundle, periods: int) -> None:
+    """Pay `periods` periods from the escrow and add them to allowance and time."""
+    meter.escrow -= periods * tariff.price
+    meter.charged += periods * tariff.price
+    meter.renewals -= periods
+    meter.period_ends += periods * tariff.hours * HOUR_MS
+    meter.limit_octets += periods * tariff.octets
+    meter.limit_seconds += periods * tariff.seconds
+    meter.limit_messages += periods * tariff.messages
+
+
+def allowance(meter: Meter, record: UsageRecord, tariff: Bundle) -> tuple[int, int, int]:
+    """(included a period, used, limit) of the record's service, in its units."""
+    if record.service == "data":
+        return tariff.octets, meter.used_octets, meter.limit_octets
+    if record.service == "voice":
+        return tariff.seconds, meter.used_seconds, meter.limit_seconds
+    return tariff.messages, meter.used_messages, meter.limit_messages
+
+
+def sells(tariff: Tariff, service: str) -> bool:
+    """Whether the tariff sells the service: a bundle what it includes, a metered tariff all, a code none."""
+    if isinstance(tariff, Metered):
+        return True
+    if isinstance(tariff, Bundle):
+        return {"data": tariff.octets, "voice": tariff.seconds, "message": tariff.messages}[service] > 0
+    return False
