@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
