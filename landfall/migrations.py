@@ -52,9 +52,9 @@ def upgrade(dsn: str, script_location: Path, *, version_table: str = "alembic_ve
     try:
         with _one_thread, engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            MigrationContext.configure(
-                connection, opts={"fn": missing, "version_table": version_table}
-            ).run_migrations()
+            context = MigrationContext.configure(connection, opts={"fn": missing, "version_table": version_table})
+            with Operations.context(context):
+                context.run_migrations()
     except (CommandError, ResolutionError) as error:
         raise MigrationError(
             f"the database has a schema that {script_location} does not know ({error}): "
