@@ -7,7 +7,7 @@ verify and check the counter, stores the counter *before* it acts, and answers w
     header = peek_command(packet)
     try:
         command = decode_command(packet, keys, last_counter=stored)
-    except SecurityError as failure:
+    except SecurityFailure as failure:
         answer = encode_response(failure.status, header=header, counter=failure.counter, keys=keys)
 
 Nothing here keeps state: counters, key sets and what a card does with the data are the caller's.
@@ -50,11 +50,11 @@ RESPONSE_UDH = bytes.fromhex("027100")
 PACKET_BYTES_MAX = 0xFFFF
 
 
-class MalformedPacketError(ScpError):
+class MalformedPacket(ScpError):  # noqa: N818 - what the bytes are
     """Bytes that are no secured packet at all; a card stays silent."""
 
 
-class SecurityError(ScpError):
+class SecurityFailure(ScpError):  # noqa: N818 - what happened
     """A packet that does not pass its security; `status` and `counter` go into the proof of receipt."""
 
     def __init__(self, status: ResponseStatus, reason: str, counter: int = 0) -> None:
@@ -134,11 +134,11 @@ def encode_command(data: bytes, *, keys: KeySet, spi: Spi, tar: bytes, counter: 
 
 
 def peek_command(packet: bytes) -> CommandHeader:
-    """The clear part of a command packet; raises `MalformedPacketError` or `ParameterError`."""
+    """The clear part of a command packet; raises `MalformedPacket` or `ParameterError`."""
     _check_length(packet)
     header_bytes = packet[2]
     if not _COMMAND_CLEAR_BYTES + COUNTER_BYTES + 1 <= header_bytes <= len(packet) - 3:
-        raise MalformedPacketError(f"CHL {header_bytes} does not fit a command packet of {len(packet)} bytes")
+        raise MalformedPacket(f"CHL {header_bytes} does not fit a command packet of {len(packet)} bytes")
     return CommandHeader(
         Spi.from_bytes(packet[3:5]), KeyByte.from_byte(packet[5]), KeyByte.from_byte(packet[6]), packet[7:10]
     )
@@ -147,20 +147,20 @@ def peek_command(packet: bytes) -> CommandHeader:
 def decode_command(packet: bytes, keys: KeySet, *, last_counter: int = 0) -> Command:
     """Decrypt and verify a command packet, as the card does.
 
-    `last_counter` is the value the card stored last for this key set. Raises `MalformedPacketError`, `ParameterError`,
-    or `SecurityError` with the status for the proof of receipt. The counter is looked at only after RC or CC hold.
+    `last_counter` is the value the card stored last for this key set. Raises `MalformedPacket`, `ParameterError`,
+    or `SecurityFailure` with the status for the proof of receipt. The counter is looked at only after RC or CC hold.
     """
     header = peek_command(packet)
     _check_key_bytes(header, keys)
     try:
         guard = _command_guard(header.spi, keys)
     except ParameterError as error:
-        raise SecurityError(ResponseStatus.UNDEFINED_SECURITY_ERROR, str(error)) from None
+        raise SecurityFailure(ResponseStatus.UNDEFINED_SECURITY_ERROR, str(error)) from None
     fields, _, data = _verify(b"", packet, _COMMAND_CLEAR_BYTES, 0, guard)
     counter, padding = int.from_bytes(fields[:COUNTER_BYTES], "big"), fields[COUNTER_BYTES]
     refusal = check_counter(header.spi.counter, counter, last_counter)
     if refusal is not None:
-        raise SecurityError(refusal, f"counter {counter}, last one {last_counter}", counter)
+        raise SecurityFailure(refusal, f"counter {counter}, last one {last_counter}", counter)
     return Command(header, counter, padding, data)
 
 
@@ -193,12 +193,12 @@ def encode_response(
 def decode_response(packet: bytes, *, keys: KeySet, spi: Spi) -> ProofOfReceipt:
     """Decrypt and verify a response packet (from RPL on) to a command sent with `keys` and `spi`.
 
-    Raises `MalformedPacketError` or `SecurityError`. A bare error report comes back with `secured` False.
+    Raises `MalformedPacket` or `SecurityFailure`. A bare error report comes back with `secured` False.
     """
     _check_length(packet)
     header_bytes = packet[2]
     if not TAR_BYTES + COUNTER_BYTES + 2 <= header_bytes <= len(packet) - 3:
-        raise MalformedPacketError(f"RHL {header_bytes} does not fit a response packet of {len(packet)} bytes")
+        raise MalformedPacket(f"RHL {header_bytes} does not fit a response packet of {len(packet)} bytes")
     guard = _response_guard(spi, keys, header_bytes - TAR_BYTES - COUNTER_BYTES - 2)
     if len(packet) == 3 + TAR_BYTES + COUNTER_BYTES + 2 and packet[-1] != ResponseStatus.POR_OK:
         guard = _Guard()  # too short to be protected: no padding, no check
@@ -206,7 +206,7 @@ def decode_response(packet: bytes, *, keys: KeySet, spi: Spi) -> ProofOfReceipt:
     try:
         status = ResponseStatus(fields[-1])
     except ValueError:
-        raise MalformedPacketError(f"response status {fields[-1]:02X} is reserved") from None
+        raise MalformedPacket(f"response status {fields[-1]:02X} is reserved") from None
     counter = int.from_bytes(fields[:COUNTER_BYTES], "big")
     return ProofOfReceipt(packet[3:6], counter, fields[COUNTER_BYTES], status, check, data, guard.protects)
 
@@ -280,7 +280,7 @@ def _check_key_bytes(header: CommandHeader, keys: KeySet) -> None:
     for name, sent, known in used:
         if sent.key_index != known.key_index or sent.algorithm not in (0, known.algorithm):
             reason = f"{name} {sent.to_byte():02x} is not the key set's {known.to_byte():02x}"
-            raise SecurityError(ResponseStatus.UNDEFINED_SECURITY_ERROR, reason)
+            raise SecurityFailure(ResponseStatus.UNDEFINED_SECURITY_ERROR, reason)
 
 
 def _protect(prefix: bytes, clear: bytes, counter: bytes, status: bytes, data: bytes, guard: _Guard) -> bytes:
@@ -304,28 +304,26 @@ def _verify(
     fields_bytes = COUNTER_BYTES + 1 + status_bytes
     if packet[2] != clear_bytes + fields_bytes + guard.check_bytes:
         reason = f"header length {packet[2]} does not fit a check of {guard.check_bytes} bytes"
-        raise SecurityError(ResponseStatus.RC_CC_DS_FAILED, reason)
+        raise SecurityFailure(ResponseStatus.RC_CC_DS_FAILED, reason)
     front, inner = packet[: 3 + clear_bytes], packet[3 + clear_bytes :]
     if guard.cipher:
         if len(inner) % crypto.block_bytes(guard.cipher):
-            raise SecurityError(ResponseStatus.CIPHERING_ERROR, f"{len(inner)} ciphered bytes are not whole blocks")
+            raise SecurityFailure(ResponseStatus.CIPHERING_ERROR, f"{len(inner)} ciphered bytes are not whole blocks")
         inner = crypto.decrypt(guard.cipher, guard.cipher_key, inner)
     fields, check = inner[:fields_bytes], inner[fields_bytes : fields_bytes + guard.check_bytes]
     body = inner[fields_bytes + guard.check_bytes :]
     if not hmac.compare_digest(guard.check(prefix + front + fields + body), check):
-        raise SecurityError(ResponseStatus.RC_CC_DS_FAILED, "the check does not fit the packet")
+        raise SecurityFailure(ResponseStatus.RC_CC_DS_FAILED, "the check does not fit the packet")
     padding = fields[COUNTER_BYTES]
     if padding > len(body):
         reason = f"{padding} bytes of padding in {len(body)} bytes of data"
-        raise SecurityError(ResponseStatus.CIPHERING_ERROR, reason)
+        raise SecurityFailure(ResponseStatus.CIPHERING_ERROR, reason)
     return fields, check, body[: len(body) - padding]
 
 
 def _check_length(packet: bytes) -> None:
     if len(packet) < 3 or int.from_bytes(packet[:2], "big") != len(packet) - 2:
-        raise MalformedPacketError(
-            f"a packet of {len(packet)} bytes begins with a length of {packet[:2].hex() or 'none'}"
-        )
+        raise MalformedPacket(f"a packet of {len(packet)} bytes begins with a length of {packet[:2].hex() or 'none'}")
 
 
 def _check_tar(tar: bytes) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
+from landfall.errors import LandfallError
+
 # TS 102 225 5.1.4: CNTR is five bytes; at the last value the counter is blocked.
 COUNTER_BYTES = 5
 COUNTER_MAX = (1 << 8 * COUNTER_BYTES) - 1
 TAR_BYTES = 3
 
 
-class ScpError(Exception):
+class ScpError(LandfallError):
     """Anything wrong with a secured packet, its carriage or its parameters."""
 
 

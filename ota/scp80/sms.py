@@ -8,10 +8,11 @@ SMS-SUBMITs (`build_submits`, `parse_submit`) that a `Reassembler` puts together
 """
 
 from collections import OrderedDict
+from datetime import UTC, datetime
 
 import msgspec
 
-from ota.scp80.digits import pack_address, unpack_address
+from ota.scp80.digits import pack_address, pack_digits, unpack_address
 from ota.scp80.packet import RESPONSE_UDH
 from ota.scp80.parameters import ScpError
 from ota.scp80.tlv import decode_only, decode_tlvs, encode_tlv, encode_tlvs
@@ -167,6 +168,11 @@ def build_submits(packet: bytes, *, destination: str, reference: int = 0) -> lis
         encode_submit(SmsSubmit(destination=destination, user_data=user_data))
         for user_data in split_packet(packet, identifier=IEI_RESPONSE, reference=reference)
     ]
+
+
+def pack_timestamp(time: datetime) -> bytes:
+    """TP-SCTS of an aware `time`, in UTC (TS 23.040 9.2.3.11)."""
+    return pack_digits(time.astimezone(UTC).strftime("%y%m%d%H%M%S") + "00")
 
 
 def encode_deliver(message: SmsDeliver) -> bytes:

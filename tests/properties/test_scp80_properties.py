@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ota.profile import MobileProfile, ProfileError, SlotEntry, encode_slot_list, parse_slot_list
 from ota.scp80 import packet, remote, sms, tlv
 from ota.scp80.crypto import KEY_BYTES
-from ota.scp80.packet import CommandHeader, KeySet, SecurityError
+from ota.scp80.packet import CommandHeader, KeySet, SecurityFailure
 from ota.scp80.parameters import (
     COUNTER_MAX,
     CipherAlgorithm,
@@ -68,7 +68,7 @@ def test_a_command_packet_comes_back_whatever_its_parameters(
     assert (command.data, command.counter) == (data, counter)
     assert command.header == CommandHeader(spi, keys.kic, keys.kid, tar)
     if spi.counter in (CounterMode.COUNTER_MUST_BE_HIGHER, CounterMode.COUNTER_MUST_BE_LOWER):
-        with pytest.raises(SecurityError) as refusal:
+        with pytest.raises(SecurityFailure) as refusal:
             packet.decode_command(encoded, keys, last_counter=counter)
         blocked = counter == COUNTER_MAX
         assert refusal.value.status is (ResponseStatus.CNTR_BLOCKED if blocked else ResponseStatus.CNTR_LOW)
