@@ -11,7 +11,6 @@ date it is from, and the amount follows from it, so that anyone with the documen
     convert(12_500_000, "EUR", date(2026, 11, 22), load_rates())    # a Sunday: Friday's rates, and it says so
 """
 
-import csv
 import re
 import tomllib
 from bisect import bisect_right
@@ -126,17 +125,14 @@ def parse_rates(text: str, source: str) -> Rates:
     """Read rates: CSV `date,currency,units_per_usd`, dates as 2026-11-20, decimals with a point; # begins a comment."""
     days: dict[date, dict[str, Decimal]] = {}
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    rows = csv.reader(lines)
-    if next(rows, None) != ["date", "currency", "units_per_usd"]:
+    if not lines or lines[0].strip() != "date,currency,units_per_usd":
         raise RateError(f"{source}: the first line must be date,currency,units_per_usd")
-    for row in rows:
+    for line in lines[1:]:
         try:
-            day_text, currency, rate_text = row
+            day_text, currency, rate_text = (field.strip() for field in line.split(","))
             day, rate = date.fromisoformat(day_text), _parse_rate(rate_text)
         except ValueError as error:
-            raise RateError(
-                f"{source}: {','.join(row)[:80]!r} is no rate ({error}): write 2026-11-20,EUR,0.85"
-            ) from error
+            raise RateError(f"{source}: {line[:80]!r} is no rate ({error}): write 2026-11-20,EUR,0.85") from error
         if not (currency.isascii() and currency.isalpha() and currency.isupper() and len(currency) == 3):
             raise RateError(f"{source}: {currency[:80]!r} is no currency: write its ISO 4217 code, as EUR")
         if days.setdefault(day, {"USD": Decimal(1)}).setdefault(currency, rate) != rate:
@@ -166,9 +162,10 @@ def value_of_sdr(currency: str, on: date, rates: Rates, baskets: Sequence[Basket
     A day counts when it has rates of the whole basket and of `currency`. Raises `RateError` when there is none within
     `MAX_RATE_AGE_DAYS`, or no basket was in force. Without `baskets`, those of the package.
     """
-    oldest = on - timedelta(days=MAX_RATE_AGE_DAYS)
     missing = ""
-    for day in sorted((day for day in rates.days if oldest <= day <= on), reverse=True):
+    for day in (on - timedelta(days=age) for age in range(MAX_RATE_AGE_DAYS + 1)):
+        if day not in rates.days:
+            continue
         basket, per_usd = _basket_on(day, baskets or load_baskets()), rates.days[day]
         absent = {*basket.units, currency} - per_usd.keys()
         if not absent:
