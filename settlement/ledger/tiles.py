@@ -120,9 +120,11 @@ def new_tiles(old_size: int, new_size: int) -> Iterator[Tile]:
 
 def inclusion_tiles(indices: Iterable[int], size: int) -> list[Tile]:
     """Tiles needed to prove these leaves included in the tree of `size` leaves, each once."""
+    # All leaves of one level-0 tile take the same tiles, so one of each speaks for the rest.
+    last_of_tile = {index // TILE_WIDTH: index for index in sorted(indices)}
 
     def visit(node: Node) -> None:
-        for index in indices:
+        for index in last_of_tile.values():
             inclusion_proof(index, size, node)
 
     return _visited_tiles(size, visit)
@@ -143,21 +145,24 @@ class TileReader:
     def __init__(self, fetch: Callable[[Tile], bytes], size: int) -> None:
         self.size = size
         self._fetch = fetch
-        self._rows: OrderedDict[Tile, list[list[bytes]]] = OrderedDict()
+        self._rows: OrderedDict[tuple[int, int], list[list[bytes]]] = OrderedDict()
 
     def node(self, height: int, index: int) -> bytes:
         """Hash of the complete subtree (height, index). Raises `ProofError` when the tree does not hold all of it."""
         if height < 0 or index < 0 or (index + 1) << height > self.size:
             raise ProofError(f"node {index} at height {height} is not complete in a tree of {self.size} leaves")
-        tile = tile_of_node(height, index, self.size)
-        rise = height % TILE_HEIGHT
-        return self._inner_rows(tile)[rise][index - (tile.number << TILE_HEIGHT - rise)]
+        level, rise = divmod(height, TILE_HEIGHT)
+        place = level, index << rise >> TILE_HEIGHT
+        if (rows := self._rows.get(place)) is None:
+            rows = self._rows[place] = self._inner_rows(tile_at(*place, self.size))
+            if len(self._rows) > CACHED_TILES:
+                self._rows.popitem(last=False)
+        else:
+            self._rows.move_to_end(place)
+        return rows[rise][index & (TILE_WIDTH >> rise) - 1]
 
     def _inner_rows(self, tile: Tile) -> list[list[bytes]]:
         """The tile's hashes, and above them row by row the complete nodes that follow from them."""
-        if (rows := self._rows.get(tile)) is not None:
-            self._rows.move_to_end(tile)
-            return rows
         hashes = self._fetch(tile)
         if len(hashes) != HASH_BYTES * tile.width:
             raise TileError(f"{tile.path} has {len(hashes)} octets, not {HASH_BYTES * tile.width}: fetch it again")
@@ -165,9 +170,6 @@ class TileReader:
         while len(rows) < TILE_HEIGHT and len(rows[-1]) > 1:
             pairs = iter(rows[-1])
             rows.append([node_hash(left, right) for left, right in zip(pairs, pairs, strict=False)])
-        self._rows[tile] = rows
-        if len(self._rows) > CACHED_TILES:
-            self._rows.popitem(last=False)
         return rows
 
 
