@@ -55,7 +55,7 @@ class Milenage:
         return self._out1(rand, sqn, amf)[:8]
 
     def f1star(self, rand: bytes, sqn: bytes, amf: bytes = b"\0\0") -> bytes:
-        """MAC-S, 8 octets: the card's proof when it asks for resynchronisation; AMF is zero there (TS 33.102 §6.3.3)."""
+        """MAC-S, 8 octets: the card's proof when it asks to resynchronise; AMF is zero there (TS 33.102 §6.3.3)."""
         return self._out1(rand, sqn, amf)[8:]
 
     def f2345(self, rand: bytes) -> Answer:
@@ -93,7 +93,8 @@ def _rotate(block: bytes, octets: int) -> bytes:
 
 
 def _aes(key: bytes, block: bytes) -> bytes:
-    return Cipher(AES(key), ECB()).encryptor().update(block)  # one block, as the standard's E_K: no mode is meant
+    # One block, the standard's E_K: no mode of operation is meant.
+    return Cipher(AES(key), ECB()).encryptor().update(block)  # noqa: S305
 
 
 def _require(name: str, value: bytes, length: int) -> bytes:

@@ -1,0 +1,204 @@
+"""The multi-account application: several mobile profiles on one card, one of them enabled (slots and commands:
+`ota.profile`).
+
+Slot 0 is the home profile and is never overwritten or deleted. Slots are written, deleted, enabled and listed by the
+application's own APDUs, which arrive over the air for its TAR or from a reader with ADM verified.
+
+How it chooses, as things are in reality: without an agreement the visited network refuses the home IMSI, and location
+events stay silent in a phone without service. So the application asks: at every STATUS of the phone it queues PROVIDE
+LOCAL INFORMATION, and `on_location` decides.
+
+1. In the home country, or where no slot covers, the home profile.
+2. Else the lowest slot whose coverage names the PLMN or the country, unless it failed here before.
+3. A slot that has found no full service for `DWELL_POLLS` polls has failed in this country; the next one is tried,
+   and at last the home profile. What failed is forgotten when the country changes.
+4. A slot enabled by command stays until the country changes or it fails.
+
+A change of account rewrites the identity files, clears FPLMN, LOCI and keys (`usim.write_identity`) and issues REFRESH.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ota.profile import (
+    CLA_MULTI_ACCOUNT,
+    FINGERPRINT_BYTES,
+    HOME_SLOT,
+    INS_DELETE_SLOT,
+    INS_ENABLE_SLOT,
+    INS_LIST_SLOTS,
+    INS_STORE_SLOT,
+    LAST_BLOCK,
+    SLOTS_MAX,
+    MobileProfile,
+    ProfileError,
+    SlotEntry,
+    encode_slot_list,
+    fingerprint,
+)
+from simcard.uicc.apdu import Command, Response, StatusError, Sw
+from simcard.uicc.authentication import IND_BITS, SLOTS, SequenceArray
+from simcard.uicc.files import Df
+from simcard.uicc.toolkit import Toolkit, provide_location, refresh
+from simcard.uicc.usim import write_identity
+
+# A phone needs two or three polls (30 s each) from a new IMSI to full service; fewer would give up a good account.
+DWELL_POLLS = 3
+# A slot TLV with every field at its longest is below 600 octets; a writer that never ends must not fill the card.
+SLOT_TLV_MAX = 1024
+SUPPORTED_ALGORITHMS = frozenset({"milenage"})
+
+
+class Slot(msgspec.Struct):
+    """An account: its slot TLV as received, and the sequence numbers used with its K."""
+
+    tlv: bytes
+    sequence: SequenceArray
+
+    def __repr__(self) -> str:
+        return "Slot(…)"
+
+    @property
+    def profile(self) -> MobileProfile:
+        """The profile, decoded."""
+        return MobileProfile.from_slot_tlv(self.tlv)
+
+
+class Accounts(msgspec.Struct):
+    """What the application remembers: slots by number, the enabled one, and how the choice stands."""
+
+    slots: dict[int, Slot]
+    enabled: int = HOME_SLOT
+    country: str = ""
+    failed: list[int] = []
+    polls_without_service: int = 0
+    by_command: bool = False
+
+
+def make_slot(tlv: bytes, before: Slot | None = None) -> Slot:
+    """A slot from its TLV. The same account stored again keeps its sequence numbers. Raises `ProfileError`."""
+    profile = MobileProfile.from_slot_tlv(tlv)
+    if profile.algorithm not in SUPPORTED_ALGORITHMS:
+        raise ProfileError(f"algorithm {profile.algorithm!r} is not on this card")
+    start = SequenceArray([profile.sqn >> IND_BITS] * SLOTS)
+    if before and (before.profile.imsi, before.profile.k) == (profile.imsi, profile.k):
+        start.seq = [max(pair) for pair in zip(start.seq, before.sequence.seq, strict=True)]
+    return Slot(tlv, start)
+
+
+class MultiAccount:
+    """The application on one card: changes `accounts` and the USIM's files, speaks to the phone through `toolkit`."""
+
+    def __init__(self, accounts: Accounts, usim: Df, toolkit: Toolkit) -> None:
+        self.accounts, self._usim, self._toolkit = accounts, usim, toolkit
+        self._blocks: list[bytes] = []
+        self._writing = HOME_SLOT
+
+    @property
+    def active(self) -> Slot:
+        """The enabled slot."""
+        return self.accounts.slots[self.accounts.enabled]
+
+    def execute(self, command: Command) -> Response:
+        """One of the application's commands; raises `StatusError` as `ota.profile` lists them."""
+        if command.cla != CLA_MULTI_ACCOUNT:
+            raise StatusError(Sw.CLASS_NOT_SUPPORTED)
+        if command.ins == INS_LIST_SLOTS:
+            return Response(encode_slot_list(self._entries()))
+        if command.ins == INS_STORE_SLOT:
+            self._store(command)
+        elif command.ins == INS_DELETE_SLOT:
+            self._delete(command.p1)
+        elif command.ins == INS_ENABLE_SLOT:
+            self._enable(command.p1)
+        else:
+            raise StatusError(Sw.INSTRUCTION_NOT_SUPPORTED)
+        return Response()
+
+    def ask_location(self) -> None:
+        """Queue PROVIDE LOCAL INFORMATION when there is a choice to make."""
+        if len(self.accounts.slots) > 1:
+            self._toolkit.put(provide_location())
+
+    def on_location(self, plmn: str, *, limited: bool) -> None:
+        """Decide which account is right where the phone is. `limited`: the phone has no full service there."""
+        state = self.accounts
+        if plmn[:3] != state.country:
+            state.country, state.failed, state.by_command, state.polls_without_service = plmn[:3], [], False, 0
+        state.polls_without_service = state.polls_without_service + 1 if limited else 0
+        if state.enabled != HOME_SLOT and state.polls_without_service >= DWELL_POLLS:
+            state.failed.append(state.enabled)
+            state.by_command = False
+        if not state.by_command:
+            self._switch(self._choose(plmn))
+
+    def _choose(self, plmn: str) -> int:
+        slots, country = self.accounts.slots, plmn[:3]
+        if country == slots[HOME_SLOT].profile.plmn[:3]:
+            return HOME_SLOT
+        usable = [n for n in sorted(slots) if n != HOME_SLOT and n not in self.accounts.failed]
+        coverage = {n: slots[n].profile.coverage for n in usable}
+        exact = (n for n in usable if plmn in coverage[n] or country in coverage[n])
+        nearby = (n for n in usable if any(entry.startswith(country) for entry in coverage[n]))
+        return next(exact, next(nearby, HOME_SLOT))
+
+    def _switch(self, slot: int) -> None:
+        if slot != self.accounts.enabled:
+            self.accounts.enabled = slot
+            self._become_active()
+
+    def _become_active(self) -> None:
+        self.accounts.polls_without_service = 0
+        write_identity(self._usim, self.active.profile)
+        self._toolkit.put(refresh())
+
+    def _store(self, command: Command) -> None:
+        slot, block = command.p1, command.p2 & ~LAST_BLOCK
+        if not HOME_SLOT < slot < SLOTS_MAX:
+            raise StatusError(Sw.RECORD_NOT_FOUND)
+        if block == 0:
+            self._blocks, self._writing = [], slot
+        if slot != self._writing or block != len(self._blocks):
+            raise StatusError(Sw.WRONG_P1_P2)
+        self._blocks.append(command.data)
+        tlv = b"".join(self._blocks)
+        if len(tlv) > SLOT_TLV_MAX:
+            self._blocks, self._writing = [], HOME_SLOT
+            raise StatusError(Sw.NO_SPACE)
+        if command.p2 & LAST_BLOCK:
+            self._blocks, self._writing = [], HOME_SLOT
+            self._write(slot, tlv)
+
+    def _write(self, slot: int, tlv: bytes) -> None:
+        try:
+            made = make_slot(tlv, self.accounts.slots.get(slot))
+        except ProfileError:
+            raise StatusError(Sw.WRONG_DATA) from None
+        self.accounts.slots[slot] = made
+        if slot in self.accounts.failed:
+            self.accounts.failed.remove(slot)
+        if slot == self.accounts.enabled:
+            self._become_active()
+
+    def _delete(self, slot: int) -> None:
+        if not HOME_SLOT < slot < SLOTS_MAX:
+            raise StatusError(Sw.RECORD_NOT_FOUND)
+        if slot == self.accounts.enabled:
+            self._switch(HOME_SLOT)
+        self.accounts.slots.pop(slot, None)
+
+    def _enable(self, slot: int) -> None:
+        if slot not in self.accounts.slots:
+            raise StatusError(Sw.RECORD_NOT_FOUND)
+        self.accounts.by_command = True
+        self._switch(slot)
+
+    def _entries(self) -> list[SlotEntry]:
+        state = self.accounts
+        marks = {
+            n: fingerprint(slot.tlv) if n != HOME_SLOT else bytes(FINGERPRINT_BYTES) for n, slot in state.slots.items()
+        }
+        return [
+            SlotEntry(n, n == state.enabled, slot.profile.plmn, marks[n]) for n, slot in sorted(state.slots.items())
+        ]

@@ -1,0 +1,171 @@
+"""Card application toolkit: what the card asks of the phone (ETSI TS 102 223, 3GPP TS 31.111).
+
+The card puts a `Proactive` into its `Toolkit`; the next normal ending becomes `91xx`, the phone FETCHes it, does it,
+and sends a TERMINAL RESPONSE, which `Toolkit.respond` matches and decodes. One command is with the phone at a time.
+The queue lives in the card's working memory: a reset empties it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import IntEnum
+
+import msgspec
+
+from simcard.uicc.apdu import StatusError, Sw
+from simcard.uicc.files import tlv
+
+# A phone that never fetches must not fill the card's memory.
+MAX_WAITING = 16
+
+
+class Kind(IntEnum):
+    """Type of command (TS 102 223 §9.4)."""
+
+    REFRESH = 0x01
+    SEND_SHORT_MESSAGE = 0x13
+    PROVIDE_LOCAL_INFORMATION = 0x26
+
+
+class Tag(IntEnum):
+    """COMPREHENSION-TLV tags without the comprehension bit (TS 102 223 §9.3)."""
+
+    COMMAND_DETAILS = 0x01
+    DEVICE_IDENTITIES = 0x02
+    RESULT = 0x03
+    ADDRESS = 0x06
+    SMS_TPDU = 0x0B
+    FILE_LIST = 0x12
+    LOCATION_INFORMATION = 0x13
+
+
+PROACTIVE = 0xD0
+SMS_PP_DOWNLOAD = 0xD1
+CARD, PHONE, NETWORK = 0x81, 0x82, 0x83
+
+# Modes of REFRESH and kinds of local information (TS 102 223 §8.6).
+UICC_RESET = 0x04
+LOCATION = 0x00
+
+# General results (TS 102 223 §8.12): 0x is "performed", in one way or another; 06 with limited service.
+PERFORMED = 0x00
+LIMITED_SERVICE = 0x06
+NOT_NOW = 0x20
+BEYOND_ME = 0x30
+
+
+class Proactive(msgspec.Struct, frozen=True):
+    """A proactive command to the phone: its kind, qualifier, whom it is for, and further TLVs."""
+
+    kind: Kind
+    qualifier: int = 0
+    to: int = PHONE
+    body: bytes = b""
+
+    def encode(self, number: int) -> bytes:
+        """The BER-TLV that FETCH returns."""
+        details = tlv(0x80 | Tag.COMMAND_DETAILS, bytes((number, self.kind, self.qualifier)))
+        return tlv(PROACTIVE, details + tlv(0x80 | Tag.DEVICE_IDENTITIES, bytes((CARD, self.to))) + self.body)
+
+
+def refresh() -> Proactive:
+    """REFRESH by UICC reset: the one mode every phone obeys when EF.IMSI has changed (TS 31.111 §6.4.7.1)."""
+    return Proactive(Kind.REFRESH, UICC_RESET)
+
+
+def provide_location() -> Proactive:
+    """PROVIDE LOCAL INFORMATION: MCC, MNC, LAC and cell."""
+    return Proactive(Kind.PROVIDE_LOCAL_INFORMATION, LOCATION)
+
+
+def send_short_message(submit_tpdu: bytes) -> Proactive:
+    """SEND SHORT MESSAGE with an SMS-SUBMIT TPDU; the phone takes the SMSC from EF.SMSP."""
+    return Proactive(Kind.SEND_SHORT_MESSAGE, 0, NETWORK, tlv(0x80 | Tag.SMS_TPDU, submit_tpdu))
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A TERMINAL RESPONSE: the command it answers, its general result, and its TLVs by tag (comprehension bit off)."""
+
+    command: Proactive
+    result: int
+    fields: dict[int, bytes]
+
+
+class Toolkit:
+    """The queue of proactive commands of one card session."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Proactive] = deque()
+        self._number = 0
+        self._with_phone: Proactive | None = None
+        self.active = False
+        """Whether the phone has sent a TERMINAL PROFILE: without it no proactive command is announced."""
+
+    def put(self, command: Proactive) -> None:
+        """Queue a command; a second one of the same content while it waits is dropped."""
+        if command not in self._waiting and command != self._with_phone and len(self._waiting) < MAX_WAITING:
+            self._waiting.append(command)
+
+    def ending(self) -> int:
+        """Status word of a normal ending: 9000, or 91xx with the length of the command that waits."""
+        if not self.active or self._with_phone is not None or not self._waiting:
+            return Sw.OK
+        return Sw.PROACTIVE | len(self._waiting[0].encode(self._next_number()))
+
+    def fetch(self, length: int) -> bytes:
+        """Hand out the next command; `StatusError` 6CXX for another length, 6985 when none waits."""
+        if not self._waiting or self._with_phone is not None:
+            raise StatusError(Sw.CONDITIONS_NOT_SATISFIED)
+        number = self._next_number()
+        raw = self._waiting[0].encode(number)
+        if length != len(raw):
+            raise StatusError(Sw.WRONG_LE | len(raw))
+        self._with_phone, self._number = self._waiting.popleft(), number
+        return raw
+
+    def respond(self, data: bytes) -> Answered:
+        """Match a TERMINAL RESPONSE with the command fetched; `StatusError(6A80)` when it answers something else."""
+        fields = dict(read_comprehension_tlvs(data))
+        details, result = fields.get(Tag.COMMAND_DETAILS, b""), fields.get(Tag.RESULT, b"")
+        command = self._with_phone
+        if command is None:
+            raise StatusError(Sw.CONDITIONS_NOT_SATISFIED)
+        if details != bytes((self._number, command.kind, command.qualifier)) or not result:
+            raise StatusError(Sw.WRONG_DATA)
+        self._with_phone = None
+        return Answered(command, result[0], fields)
+
+    def _next_number(self) -> int:
+        return self._number % 0xFE + 1
+
+
+def read_comprehension_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(tag without comprehension bit, value) of each TLV in order; `StatusError(6A80)` when lengths disagree."""
+    at = 0
+    while at < len(data):
+        tag = data[at] & 0x7F
+        length, start = _read_length(data, at + 1)
+        if start + length > len(data):
+            raise StatusError(Sw.WRONG_DATA)
+        yield tag, data[start : start + length]
+        at = start + length
+
+
+def open_ber_tlv(data: bytes) -> tuple[int, bytes]:
+    """Tag and value of the one BER-TLV that `data` must be, as in ENVELOPE and FETCH; else `StatusError(6A80)`."""
+    if not data:
+        raise StatusError(Sw.WRONG_DATA)
+    length, start = _read_length(data, 1)
+    if start + length != len(data):
+        raise StatusError(Sw.WRONG_DATA)
+    return data[0], data[start:]
+
+
+def _read_length(data: bytes, at: int) -> tuple[int, int]:
+    """Length and where the value starts: one octet below 80, or 81 and one octet (TS 102 223 annex C)."""
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1
+    if at + 1 < len(data) and data[at] == 0x81:
+        return data[at + 1], at + 2
+    raise StatusError(Sw.WRONG_DATA)
