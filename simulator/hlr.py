@@ -30,6 +30,7 @@ class Cause(IntEnum):
     """GMM causes used here (TS 24.008 §10.5.5.14)."""
 
     IMSI_UNKNOWN = 2
+    ILLEGAL_MS = 3
     PLMN_NOT_ALLOWED = 11
     ROAMING_NOT_ALLOWED = 13
     NETWORK_FAILURE = 17
@@ -38,9 +39,17 @@ class Cause(IntEnum):
     @property
     def words(self) -> str:
         """As a person says it."""
-        return {2: "IMSI unknown in HLR", 11: "PLMN not allowed", 13: "roaming not allowed"}.get(
-            self, self.name.lower().replace("_", " ")
-        )
+        return _WORDS[self]
+
+
+_WORDS = {
+    Cause.IMSI_UNKNOWN: "IMSI unknown in HLR",
+    Cause.ILLEGAL_MS: "illegal MS",
+    Cause.PLMN_NOT_ALLOWED: "PLMN not allowed",
+    Cause.ROAMING_NOT_ALLOWED: "roaming not allowed",
+    Cause.NETWORK_FAILURE: "network failure",
+    Cause.MAC_FAILURE: "MAC failure",
+}
 
 
 class HlrRefusalError(Exception):

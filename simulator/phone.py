@@ -1,0 +1,281 @@
+"""A phone: it holds a reader link to a card, nothing more, and does with it what real ones do.
+
+    phone = Phone(link, field.find_networks, place="25099")
+    await phone.switch_on()
+    await phone.travel_to("262")         # or one PLMN, "26201"
+    phone.serving                        # the Network it is registered in, or None
+    await phone.receive_sms(tpdus)       # into the card by ENVELOPE; what the card says back
+
+Switching on: reset, PIN if the card asks, ICCID, USIM by the AID in EF.DIR, TERMINAL PROFILE, IMSI, FPLMN. Then it
+looks for a network: the IMSI's own first, others unless forbidden. A poll is one STATUS, as every 30 s in reality;
+proactive commands that come up are fetched and done: PROVIDE LOCAL INFORMATION tells the place, REFRESH resets the
+card and begins again, SEND
+SHORT MESSAGE is kept for whoever carries it. Time here is polls: `settle` polls until nothing changes any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ota.scp80.digits import pack_plmn, unpack_digits, unpack_imsi, unpack_plmn
+from ota.scp80.sms import build_envelope
+from ota.scp80.tlv import decode_tlvs, encode_tlv
+from simcard.readers.contract import Link
+from simcard.uicc.authentication import Authenticated, ResyncNeeded
+from simcard.uicc.codes import encode_code
+from simcard.uicc.toolkit import LIMITED_SERVICE, PERFORMED, Kind, Tag
+from simulator.hlr import Cause, HlrRefusalError
+from simulator.network import Network
+
+# A card that puts command after command would keep the phone for ever.
+PROACTIVE_MAX = 32
+# Polls without any change after which a phone has settled: more than a card's dwell when it has no service.
+STABLE_POLLS = 5
+# Sixteen accounts that all fail take three polls each; beyond that the card is going round in circles.
+SETTLE_POLLS = 64
+# The service centre address an ENVELOPE names; the card's answer does not depend on it.
+CARRIER_SMSC = "+882990000000"
+# Location area and cell of every simulated network.
+LAC, CELL = 0x0001, 0x0001
+# Everything: profile download, SMS-PP, REFRESH, SEND SHORT MESSAGE, PROVIDE LOCAL INFORMATION and more.
+TERMINAL_PROFILE = "ffffffffffffffff"
+UNABLE, BEYOND_CAPABILITIES = 0x20, 0x30
+EF_IMSI, EF_KEYS, EF_FPLMN, EF_LOCI = "6f07", "6f08", "6f7b", "6f7e"
+
+
+class CardRefusedError(Exception):
+    """The card answered an ENVELOPE with this status word, in hex."""
+
+    def __init__(self, sw: str) -> None:
+        super().__init__(f"the card answered {sw.upper()} to an ENVELOPE")
+        self.sw = sw
+
+
+class AbsentSubscriberError(Exception):
+    """The phone is off or registered nowhere: an SMS cannot reach it now."""
+
+
+class SmsAnswer(msgspec.Struct, frozen=True):
+    """What came back: response data for each TPDU (b"" for none), and SMS-SUBMITs the card sent meanwhile."""
+
+    responses: tuple[bytes, ...]
+    submitted: tuple[bytes, ...]
+
+
+class Phone:
+    """One phone with one card. `find_networks(place)` says which networks are on the air in a country or PLMN."""
+
+    def __init__(
+        self, link: Link, find_networks: Callable[[str], Sequence[Network]], *, place: str, pin: str | None = None
+    ) -> None:
+        self._link, self._find_networks, self._pin = link, find_networks, pin
+        self._lock = asyncio.Lock()
+        self._place = place
+        self._on = False
+        self._sent: list[bytes] = []
+        self.iccid = ""
+        self.imsi = ""
+        self.camped: Network | None = None
+        self.serving: Network | None = None
+        self.refusal: Cause | None = None
+        """Why it has no service: the last network's cause, or None."""
+
+    async def switch_on(self) -> None:
+        """Power the card and look for a network where the phone is."""
+        async with self._lock:
+            self._link.wait_for_card()
+            self._link.connect()
+            self._on = True
+            self._start_card()
+            await self._find_service()
+
+    async def switch_off(self) -> None:
+        """Sign off and power the card down."""
+        async with self._lock:
+            await self._leave()
+            self.camped, self._on = None, False
+            self._link.disconnect()
+
+    async def travel_to(self, place: str) -> bool:
+        """Go to a country (MCC) or one network's reach (PLMN) and settle there. True when the phone has service."""
+        async with self._lock:
+            await self._leave()
+            self._place = place
+            await self._find_service()
+            return await self._settle()
+
+    async def settle(self) -> bool:
+        """Poll until nothing changes any more. True when the phone has service."""
+        async with self._lock:
+            return await self._settle()
+
+    async def receive_sms(self, tpdus: Sequence[bytes], *, smsc: str = CARRIER_SMSC) -> SmsAnswer:
+        """Hand SMS-DELIVER TPDUs to the card (TS 31.111 §7.1.1), do what it then asks for, return what it said.
+
+        Raises `AbsentSubscriberError` without service, `CardRefusedError` when the card does not take one.
+        """
+        async with self._lock:
+            if not self._on or self.serving is None:
+                raise AbsentSubscriberError(f"the phone with card {self.iccid} has no service")
+            self._sent.clear()
+            responses = []
+            for tpdu in tpdus:
+                envelope = build_envelope(tpdu, smsc=smsc)
+                data, sw = self._link.send_apdu(f"80c20000{len(envelope):02x}{envelope.hex()}")
+                if sw != "9000" and not sw.startswith("91"):
+                    raise CardRefusedError(sw)
+                responses.append(bytes.fromhex(data))
+                await self._do_proactive(sw)
+            return SmsAnswer(tuple(responses), tuple(self._sent))
+
+    def answer(self, rand: bytes, autn: bytes) -> Authenticated | ResyncNeeded | None:
+        """AUTHENTICATE in 3G context (TS 31.102 §7.1.2); None when the card finds the MAC wrong."""
+        data, sw = self._link.send_apdu(f"0088008122{'10' + rand.hex()}{'10' + autn.hex()}00")
+        if sw == "9862":
+            return None
+        if sw != "9000" and not sw.startswith("91"):
+            raise HlrRefusalError(Cause.ILLEGAL_MS)
+        raw = bytes.fromhex(data)
+        fields = _counted(raw[1:])
+        if raw[0] == 0xDC:
+            return ResyncNeeded(fields[0])
+        answer = Authenticated(fields[0], fields[1], fields[2], fields[3] if len(fields) > 3 else b"")
+        self._write(EF_KEYS, b"\0" + answer.ck + answer.ik)
+        return answer
+
+    def lose_service(self) -> None:
+        """The serving network has thrown the phone out; it stays camped there without service."""
+        self.serving, self.refusal = None, Cause.ROAMING_NOT_ALLOWED
+
+    def _start_card(self) -> None:
+        """From reset to knowing the IMSI. A proactive command that waits is left to the next poll."""
+        self._link.reset_card()
+        if self._pin is not None:
+            self._link.send_apdu_checksw(f"0020000108{encode_code(self._pin).hex()}", "9???")
+        self._link.send_apdu_checksw("00a40004022fe2", "9???")
+        self.iccid = unpack_digits(self._read_current(10))
+        self._link.send_apdu_checksw("00a40004022f00", "9???")
+        template = dict(decode_tlvs(_trim(bytes.fromhex(self._link.send_apdu("00b2010400")[0]))))[0x61]
+        aid = dict(decode_tlvs(template))[0x4F]
+        self._link.send_apdu_checksw(f"00a40404{len(aid):02x}{aid.hex()}", "9???")
+        self._link.send_apdu_checksw(f"80100000{len(TERMINAL_PROFILE) // 2:02x}{TERMINAL_PROFILE}", "9???")
+        self.imsi = unpack_imsi(self._read(EF_IMSI))
+
+    async def _find_service(self) -> None:
+        """Try networks in turn; without success stay camped on the first with limited service."""
+        self.serving, self.refusal = None, None
+        networks = sorted(self._find_networks(self._place), key=lambda n: not self.imsi.startswith(n.plmn))
+        self.camped = networks[0] if networks else None
+        if not self._on:
+            return
+        for network in networks:
+            if network.plmn in self._forbidden():
+                self.refusal = self.refusal or Cause.PLMN_NOT_ALLOWED
+                continue
+            try:
+                await network.attach(self)
+            except HlrRefusalError as refusal:
+                self.refusal = refusal.cause
+                if refusal.cause is Cause.PLMN_NOT_ALLOWED:
+                    self._forbid(network.plmn)
+                continue
+            self.serving = self.camped = network
+            self.refusal = None
+            self._write(EF_LOCI, bytes(4) + pack_plmn(network.plmn) + LAC.to_bytes(2, "big") + b"\xff\x00")
+            return
+
+    async def _leave(self) -> None:
+        if self.serving:
+            await self.serving.detach(self.imsi)
+        self.serving = None
+
+    async def _settle(self) -> bool:
+        quiet = 0
+        for _ in range(SETTLE_POLLS):
+            before = (self.imsi, self.serving)
+            await self._poll()
+            quiet = quiet + 1 if (self.imsi, self.serving) == before else 0
+            if quiet and (self.serving or quiet >= STABLE_POLLS):
+                break
+        return self.serving is not None
+
+    async def _poll(self) -> None:
+        """One STATUS; without service, another look for a network after it."""
+        if not self._on:
+            return
+        _, sw = self._link.send_apdu("80f2000c")
+        await self._do_proactive(sw)
+        if self.serving is None:
+            await self._find_service()
+
+    async def _do_proactive(self, sw: str) -> None:
+        for _ in range(PROACTIVE_MAX):
+            if not sw.startswith("91"):
+                return
+            data, _ = self._link.send_apdu(f"80120000{sw[2:]}")
+            fields = {tag & 0x7F: value for tag, value in decode_tlvs(dict(decode_tlvs(bytes.fromhex(data)))[0xD0])}
+            kind = fields[Tag.COMMAND_DETAILS][1]
+            if kind == Kind.REFRESH:
+                # A REFRESH by reset has no TERMINAL RESPONSE: the reset is the answer (TS 102 223 §6.4.7).
+                await self._leave()
+                self._start_card()
+                await self._find_service()
+                return
+            sw = self._respond(fields[Tag.COMMAND_DETAILS], *self._perform(kind, fields))
+
+    def _perform(self, kind: int, fields: dict[int, bytes]) -> tuple[int, bytes]:
+        """Do one command: general result and further TLVs for the TERMINAL RESPONSE."""
+        if kind == Kind.SEND_SHORT_MESSAGE:
+            if self.serving is None:
+                return UNABLE, b""
+            self._sent.append(fields[Tag.SMS_TPDU])
+            return PERFORMED, b""
+        if kind == Kind.PROVIDE_LOCAL_INFORMATION:
+            if self.camped is None:
+                return UNABLE, b""
+            place = pack_plmn(self.camped.plmn) + LAC.to_bytes(2, "big") + CELL.to_bytes(2, "big")
+            return PERFORMED if self.serving else LIMITED_SERVICE, encode_tlv(0x80 | Tag.LOCATION_INFORMATION, place)
+        return BEYOND_CAPABILITIES, b""
+
+    def _respond(self, details: bytes, result: int, further: bytes) -> str:
+        outcome = bytes((result, 0x04)) if result == UNABLE else bytes((result,))  # 04: no service
+        body = bytes.fromhex("8103") + details + bytes.fromhex("82028281") + encode_tlv(0x83, outcome) + further
+        return self._link.send_apdu(f"80140000{len(body):02x}{body.hex()}")[1]
+
+    def _forbidden(self) -> set[str]:
+        content = self._read(EF_FPLMN)
+        entries = (content[i : i + 3] for i in range(0, len(content), 3))
+        return {unpack_plmn(entry) for entry in entries if entry != b"\xff\xff\xff"}
+
+    def _forbid(self, plmn: str) -> None:
+        """Write the PLMN into EF.FPLMN, the oldest giving way (TS 31.102 §4.2.16)."""
+        content = self._read(EF_FPLMN)
+        self._write(EF_FPLMN, (pack_plmn(plmn) + content)[: len(content)])
+
+    def _read(self, fid: str) -> bytes:
+        self._link.send_apdu_checksw(f"00a4000402{fid}", "9???")
+        return self._read_current(0)
+
+    def _read_current(self, length: int) -> bytes:
+        return bytes.fromhex(self._link.send_apdu_checksw(f"00b00000{length:02x}", "9???")[0])
+
+    def _write(self, fid: str, content: bytes) -> None:
+        self._link.send_apdu_checksw(f"00a4000402{fid}", "9???")
+        self._link.send_apdu_checksw(f"00d60000{len(content):02x}{content.hex()}", "9???")
+
+
+def _counted(data: bytes) -> list[bytes]:
+    """Fields each preceded by its length."""
+    fields, at = [], 0
+    while at < len(data):
+        fields.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return fields
+
+
+def _trim(record: bytes) -> bytes:
+    """The one TLV at the start of a record, without its filling."""
+    return record[: 2 + record[1]]
