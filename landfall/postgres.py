@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 import psutil
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 from landfall.errors import LandfallError
 from landfall.system_account import Account, admit, running_account
@@ -110,6 +110,9 @@ class Server:
         with _locked(self._cluster):
             if _postmaster(self._cluster) is not None:
                 _run(self._account, "pg_ctl", "-D", str(self._cluster), "-m", "fast", "-w", "stop")
+            if self._sockets != self._cluster:
+                with suppress(OSError):
+                    self._sockets.rmdir()
 
     def __repr__(self) -> str:
         return f"Server({str(self._cluster)!r})"
@@ -243,17 +246,14 @@ def _works_in(pid: int, cluster: Path) -> bool:
 
 def _accepts_connections(cluster: Path) -> bool:
     """Whether the running postmaster answers, given the time that crash recovery may take."""
-    server = Server(cluster, None)
+    dsn = Server(cluster, None).dsn("postgres").encode()
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        try:
-            psycopg.connect(server.dsn("postgres"), connect_timeout=5).close()
-        except psycopg.OperationalError:
-            if _postmaster(cluster) is None:
-                return False
-            time.sleep(0.05)
-        else:
+        if pq.PGconn.ping(dsn) == pq.Ping.OK:  # unlike a connection, also when all of those are taken
             return True
+        if _postmaster(cluster) is None:
+            return False
+        time.sleep(0.05)
     raise PostgresError(
         f"PostgreSQL runs in {cluster} but has not answered for {START_TIMEOUT_S} s: see server.log there."
     )
