@@ -126,6 +126,8 @@ def read_message(text: bytes) -> Transaction:
         message = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EnvelopeError("malformed", f"the payload is no message of the protocol: {error}") from None
+    if b"\\u0000" in text:
+        raise EnvelopeError("malformed", "the payload has a NUL character, which no text of the protocol may have")
     if (message.id.int >> 76) & 15 != 7:
         raise EnvelopeError("malformed", f"id {message.id} is not a UUID of version 7")
     if _encoder.encode(message) != text:  # what we would write has no duplicate keys; anything else is looked through

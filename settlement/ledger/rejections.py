@@ -40,6 +40,7 @@ CODES: Final[dict[str, Code]] = {
         409, "The id was used for other bytes", "Take a new id; ask for the first receipt by the old one."
     ),
     "overloaded": Code(503, "The ledger has too much to do", "Send again after Retry-After; ids make that safe."),
+    "internal": Code(500, "The ledger made a mistake", "Nothing was taken; tell the ledger's operator the id."),
     # who and what
     "not-permitted": Code(403, "The sender may not do this", "Only the party the detail names may."),
     "unknown-operator": Code(404, "No such operator", "Check the operator id."),

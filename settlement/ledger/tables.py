@@ -25,19 +25,18 @@ from settlement.ledger import state
 
 metadata = MetaData()
 
-HOT = {"postgresql_with": {"fillfactor": 60}}
+HOT: Final = {"fillfactor": 60}
 
 head = Table(
     "head",
     metadata,
     Column("id", SmallInteger, primary_key=True, comment="always 1"),
-    Column("epoch", BigInteger, nullable=False, comment="fences a deposed writer"),
     Column("size", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False, comment="of the last entry, milliseconds since the epoch"),
     Column("chain", LargeBinary, nullable=False, comment="head of the effects chain"),
     Column("frontier", LargeBinary, nullable=False, comment="right edge of the Merkle tree"),
     Column("digested", BigInteger, nullable=False, comment="size at the last digest leaf"),
-    **HOT,
+    postgresql_with=HOT,
 )
 """One row, the sequencer's whole memory. It changes in the same commit as all below."""
 
@@ -138,7 +137,7 @@ offers = Table(
     Column("status", Text, nullable=False),
     Column("stock", BigInteger),
     Column("terms", JSONB, nullable=False),
-    **HOT,
+    postgresql_with=HOT,
 )
 
 requests = Table(
@@ -176,7 +175,7 @@ requests = Table(
     Column("payload", Text),
     Index("requests_by_home", "home", "id"),
     Index("requests_by_visited", "visited", "id"),
-    **HOT,
+    postgresql_with=HOT,
 )
 
 payloads = Table(

@@ -1,0 +1,163 @@
+"""The ledger in PostgreSQL: a pool, the head, what is read of the log, and `turn()`, the one way to write.
+
+    async with LedgerStore.open(dsn) as store:
+        head = await store.head()
+        async with store.turn() as turn:          # advisory lock, head, clock; commits at the end or not at all
+            await turn.load(state, envelopes)
+            await turn.write(entries, tree_rows, state, head)
+
+Reading never waits for a writer, and sees only what is committed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from settlement.ledger.execution import EMPTY_CHAIN
+from settlement.ledger.log import leaf_data
+from settlement.ledger.merkle import Frontier
+from settlement.ledger.tiles import TILE_WIDTH, Tile, encode_bundle
+from settlement.ledger.turn import Turn
+
+LOCK: Final = 0x53657175_656E6365  # "Sequence"
+"""The advisory lock whose holder is the sequencer."""
+CHANNEL: Final = "landfall_head"
+"""Where commits are announced with the new size."""
+
+
+class Head(Struct, frozen=True):
+    """The log's committed end. `chain`: head of the effects chain. `digested`: size at the last digest leaf."""
+
+    size: int = 0
+    time: int = 0
+    chain: bytes = EMPTY_CHAIN
+    frontier: Frontier = Frontier()
+    digested: int = 0
+
+    @property
+    def root(self) -> bytes:
+        """RFC 6962 root of the tree of `size` leaves."""
+        return self.frontier.root()
+
+
+class LedgerStore:
+    """A pool of connections to one ledger's database, and the queries of its log. Made by `open`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, dsn: str, *, connections: int = 10) -> AsyncIterator["LedgerStore"]:
+        """Connect; the tables must be there. `connections`: at most, for this process."""
+        async with asyncpg.create_pool(dsn, min_size=2, max_size=connections, init=_prepare_connection) as pool:
+            yield cls(pool)
+
+    async def head(self) -> Head:
+        """The committed end of the log; an empty log has one too."""
+        return _head(await self.pool.fetchrow(_HEAD))
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Hold the sequencer's lock for one transaction that commits at the end of the block.
+
+        Only one turn runs at a time, over all processes of this database. The head is read by a statement of its own
+        after the lock is held, as one that waited for the lock would read a stale head.
+        """
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            row = await connection.fetchrow(_HEAD_AND_CLOCK)
+            if row is None:
+                await connection.execute(_FIRST_HEAD, EMPTY_CHAIN, Frontier().to_bytes())
+                row = await connection.fetchrow(_HEAD_AND_CLOCK)
+            yield Turn(connection, _head(row), int(row["clock"]))
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncIterator[AsyncIterator[int]]:
+        """Sizes of the log as any process commits, until the connection is lost."""
+        heard: asyncio.Queue[int | None] = asyncio.Queue()
+
+        def hear(_connection: object, _pid: int, _channel: str, size: str) -> None:
+            heard.put_nowait(int(size))
+
+        async def sizes() -> AsyncIterator[int]:
+            while (size := await heard.get()) is not None:
+                yield size
+
+        connection = await self.pool.acquire()
+        try:
+            connection.add_termination_listener(lambda _connection: heard.put_nowait(None))
+            await connection.add_listener(CHANNEL, hear)
+            yield sizes()
+        finally:
+            if not connection.is_closed():
+                await connection.remove_listener(CHANNEL, hear)
+            await self.pool.release(connection)
+
+    async def node_tiles(self, tiles: Iterable[Tile]) -> dict[Tile, bytes]:
+        """Hash tiles by name: level 0 from the leaves, above from the tree. Raises LookupError."""
+        found: dict[Tile, bytes] = {}
+        async with self.pool.acquire() as connection:
+            for tile in tiles:
+                first = tile.number * TILE_WIDTH
+                if tile.level == 0:
+                    rows = await connection.fetch(_LEAVES, first, first + tile.width)
+                else:
+                    rows = await connection.fetch(_TREE, tile.level, first, first + tile.width)
+                if len(rows) != tile.width:
+                    raise LookupError(f"the tree has no {tile.path}: {len(rows)} of {tile.width} hashes")
+                found[tile] = b"".join(row[0] for row in rows)
+        return found
+
+    async def leaves(self, first: int, end: int) -> list[bytes]:
+        """Data of the leaves first ≤ index < end, as many as there are."""
+        rows = await self.pool.fetch(_ENVELOPES, first, end)
+        return [leaf_data(row["time"], row["envelope"]) for row in rows]
+
+    async def bundle(self, tile: Tile) -> bytes:
+        """The C2SP entry bundle of a tile's leaves. Raises LookupError where they are not all there."""
+        first = tile.number * TILE_WIDTH
+        leaves = await self.leaves(first, first + tile.width)
+        if len(leaves) != tile.width:
+            raise LookupError(f"the log has no {tile.path}: {len(leaves)} of {tile.width} entries")
+        return encode_bundle(leaves)
+
+
+_HEAD: Final = "SELECT size, time, chain, frontier, digested FROM head"
+_HEAD_AND_CLOCK: Final = (
+    "SELECT size, time, chain, frontier, digested, "
+    "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS clock FROM head"
+)
+_FIRST_HEAD: Final = "INSERT INTO head VALUES (1, 0, 0, $1, $2, 0)"
+_LEAVES: Final = 'SELECT leaf FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
+_TREE: Final = 'SELECT hash FROM tree WHERE level = $1 AND "index" >= $2 AND "index" < $3 ORDER BY "index"'
+_ENVELOPES: Final = 'SELECT time, envelope FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
+
+
+def _head(row: asyncpg.Record | None) -> Head:
+    if row is None:
+        return Head()
+    head = Head(row["size"], row["time"], row["chain"], Frontier.from_bytes(row["frontier"]), row["digested"])
+    assert head.frontier.size == head.size, f"the head says {head.size} entries, its tree {head.frontier.size}"
+    return head
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    """JSONB as plain Python values; and no sequential scans: every statement on the hot path finds rows by key."""
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
+    )
+    await connection.execute("SET enable_seqscan = off; SET jit = off")
+
+
+def _encode_jsonb(value: Any) -> bytes:
+    return b"\x01" + msgspec.json.encode(value)
+
+
+def _decode_jsonb(value: bytes) -> Any:
+    return msgspec.json.decode(value[1:])

@@ -1,0 +1,255 @@
+"""One turn of writing: load the rows a batch touches, and store what it changed, both in bulk.
+
+Every query is made from the rows' own fields (`state`) and tables (`tables`): rows are found by key, new ones go in by
+COPY, changed ones by one UPDATE … FROM unnest a table.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+
+from settlement.ledger.envelope import Envelope
+from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
+from settlement.ledger.merkle import TileRow
+from settlement.ledger.messages import AddKey, Admit, Mint, PlaceRequest, PublishOffer, Recover, Redeem, ReportUsage
+from settlement.ledger.state import (
+    Account,
+    Deposit,
+    Key,
+    Ledger,
+    Offer,
+    Operator,
+    Redemption,
+    Request,
+    Row,
+    State,
+)
+from settlement.ledger.tables import TABLES
+from settlement.ledger.tables import entries as entries_table
+
+R = TypeVar("R", bound=Row)
+
+
+class StoredEntry(NamedTuple):
+    """A row of `entries`, in the order of its columns; `number` is its index in the log."""
+
+    number: int
+    time: int
+    sender: str
+    id: UUID
+    counterparty: str | None
+    settled: int
+    refused: bytes | None
+    leaf: bytes
+    envelope: bytes
+
+
+MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
+    Ledger: ("minted", "burned"),
+    Operator: (),
+    Key: ("until",),
+    Account: ("available", "escrow", "held"),
+    Deposit: (),
+    Redemption: ("state",),
+    Offer: ("status", "stock"),
+    Request: (
+        "state",
+        "report_by",
+        "escrow",
+        "charged",
+        "renewals",
+        "payload",
+        "activated",
+        "period_ends",
+        "sequence",
+        "used_octets",
+        "used_seconds",
+        "used_messages",
+        "limit_octets",
+        "limit_seconds",
+        "limit_messages",
+        "call_seconds",
+    ),
+}
+"""Fields that a rule may change; the others stand from the row's making."""
+
+
+class Turn:
+    """The lock, held. `head` is the log's end, `clock` the database's time in milliseconds since the epoch."""
+
+    def __init__(self, connection: asyncpg.Connection, head: Any, clock: int) -> None:
+        self._connection = connection
+        self._stored: dict[type[Row], set[Any]] = defaultdict(set)
+        self.head = head
+        self.clock = clock
+
+    async def load(self, origin: str, envelopes: Sequence[Envelope]) -> State:
+        """A state with every row that deciding on `envelopes` may ask for."""
+        state = State(whole=False)
+        wanted = _name_rows(envelopes)
+        await self._fetch(state, Ledger, {origin})
+        ledger = state.get(Ledger, origin)
+        if ledger is None:
+            return state
+        for row_type in (Key, Request, Deposit, Redemption):
+            await self._fetch(state, row_type, wanted[row_type])
+        operators, accounts = wanted[Operator], wanted[Account]
+        operators.update(key.operator for key in state.all(Key))
+        accounts.update(operators, {ledger.issuer})
+        for request in state.all(Request):
+            wanted[Offer].add(request.offer)
+            accounts.update((request.home, request.visited))
+        accounts.update(redemption.operator for redemption in state.all(Redemption))
+        await self._fetch(state, Offer, wanted[Offer])
+        await self._fetch(state, Operator, operators)
+        await self._fetch(state, Account, accounts)
+        recovering = {key.operator for key in state.all(Key) if key.purpose == "recovery"}
+        if recovering:
+            state.load(self._note(Key, await self._connection.fetch(_KEYS_OF, list(recovering))))
+        return state
+
+    async def earlier(self, envelopes: Sequence[Envelope]) -> list[StoredEntry]:
+        """Entries of the log that have the id of one of `envelopes`, whoever sent them."""
+        rows = await self._connection.fetch(_EARLIER, [envelope.id for envelope in envelopes])
+        return [StoredEntry(*row) for row in rows]
+
+    async def write(self, entries: Sequence[StoredEntry], tree_rows: Sequence[TileRow], state: State) -> None:
+        """Store new entries, the tile rows they complete, and every changed row of `state`."""
+        copy = self._connection.copy_records_to_table
+        await copy("entries", records=entries, columns=_ENTRY_COLUMNS)
+        tree = [
+            (row.level, row.first_index + offset, node) for row in tree_rows for offset, node in enumerate(row.hashes)
+        ]
+        if tree:
+            await copy("tree", records=tree, columns=("level", "index", "hash"))
+        changed: dict[type[Row], list[Row]] = defaultdict(list)
+        for (row_type, _), row in state.settle().items():
+            changed[row_type].append(row)
+        for row_type, rows in changed.items():
+            stored = self._stored[row_type]
+            new = [row for row in rows if row.key not in stored]
+            if new:
+                fields = row_type.__struct_fields__
+                records = [[getattr(row, field) for field in fields] for row in new]
+                await copy(TABLES[row_type].name, records=records, columns=fields)
+            old = [row for row in rows if row.key in stored]
+            if old:
+                columns = [[getattr(row, field) for row in old] for field in (row_type.KEY, *MUTABLE[row_type])]
+                await self._connection.execute(_UPDATE[row_type], *columns)
+
+    async def move_head(self, size: int, time: int, chain: bytes, frontier: bytes, digested: int) -> None:
+        """Set the head and announce it; both take effect with the commit."""
+        await self._connection.execute(_MOVE_HEAD, size, time, chain, frontier, digested)
+        await self._connection.execute("SELECT pg_notify('landfall_head', $1)", str(size))
+
+    async def _fetch(self, state: State, row_type: type[Row], keys: set[Any]) -> None:
+        if keys:
+            state.load(self._note(row_type, await self._connection.fetch(_SELECT[row_type], list(keys))))
+            state.load_absent(row_type, keys)
+
+    def _note(self, row_type: type[R], records: Iterable[asyncpg.Record]) -> list[R]:
+        rows = [_read(row_type, record) for record in records]
+        self._stored[row_type].update(row.key for row in rows)
+        return rows
+
+
+def _name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
+    """Keys of the rows that the messages name themselves."""
+    wanted: dict[type[Row], set[Any]] = defaultdict(set)
+    for envelope in envelopes:
+        message = envelope.message
+        wanted[Key].add(envelope.kid)
+        match message:
+            case PlaceRequest():
+                wanted[Request].add(message.id)
+                wanted[Offer].add(message.offer)
+                wanted[Key].add(message.delivery_key)
+            case ReportUsage():
+                wanted[Request].update(group.request for group in message.groups)
+            case PublishOffer():
+                wanted[Offer].update((message.id, message.supersedes) if message.supersedes else (message.id,))
+            case Mint():
+                wanted[Deposit].add(message.deposit)
+                wanted[Operator].add(message.to)
+                wanted[Account].add(message.to)
+            case Redeem():
+                wanted[Redemption].add(message.id)
+            case Admit():
+                wanted[Operator].add(message.party.id)
+                wanted[Key].update(_thumbprints(message.party.key, message.party.recovery_key))
+            case AddKey():
+                wanted[Key].update(_thumbprints(message.key) if message.purpose == "sign" else _seal_ids(message.key))
+                wanted[Key].update({message.replaces} if message.replaces else ())
+            case Recover():
+                wanted[Key].update(_thumbprints(message.key, message.recovery_key))
+            case _:
+                for field, row_type in (
+                    ("request", Request),
+                    ("offer", Offer),
+                    ("redemption", Redemption),
+                    ("kid", Key),
+                ):
+                    if (named := getattr(message, field, None)) is not None:
+                        wanted[row_type].add(named)
+    return wanted
+
+
+_NAMED_BY: Final[dict[str, type[Row]]] = {"request": Request, "offer": Offer, "redemption": Redemption, "kid": Key}
+
+
+def _thumbprints(*keys: str) -> set[str]:
+    found = set()
+    for key in keys:
+        try:
+            found.add(thumbprint(read_signing_key(key)))
+        except InvalidKey:  # the rule will say so
+            continue
+    return found
+
+
+def _seal_ids(key: str) -> set[str]:
+    try:
+        return {seal_key_id(from_base64url(key.encode()))}
+    except ValueError:
+        return set()
+
+
+def _read(row_type: type[R], record: asyncpg.Record) -> R:
+    if row_type in _PLAIN:
+        return row_type(**record)
+    return msgspec.convert(dict(record), row_type, builtin_types=(bytes, UUID))
+
+
+def _quoted(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption})
+"""Row types whose columns are their fields as they are; the others hold tuples and nested values."""
+_ENTRY_COLUMNS: Final = [column.name for column in entries_table.columns]
+_EARLIER: Final = f"SELECT {_quoted(_ENTRY_COLUMNS)} FROM entries WHERE id = ANY($1)"  # noqa: S608
+_KEYS_OF: Final = f"SELECT {', '.join(Key.__struct_fields__)} FROM keys WHERE operator = ANY($1)"  # noqa: S608 - our own column names
+_MOVE_HEAD: Final = "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5"
+
+
+def _select(row_type: type[Row], table: Table) -> str:
+    return f"SELECT {', '.join(row_type.__struct_fields__)} FROM {table.name} WHERE {row_type.KEY} = ANY($1)"  # noqa: S608
+
+
+def _update(row_type: type[Row], table: Table) -> str:
+    fields = (row_type.KEY, *MUTABLE[row_type])
+    arrays = (f"${place}::{table.c[field].type.compile(_POSTGRESQL)}[]" for place, field in enumerate(fields, 1))
+    changes = ", ".join(f"{field} = new.{field}" for field in MUTABLE[row_type])
+    new = f"unnest({', '.join(arrays)}) AS new({', '.join(fields)})"
+    return f"UPDATE {table.name} AS old SET {changes} FROM {new} WHERE old.{row_type.KEY} = new.{row_type.KEY}"  # noqa: S608
+
+
+_SELECT: Final = {row_type: _select(row_type, table) for row_type, table in TABLES.items()}
+_UPDATE: Final = {row_type: _update(row_type, table) for row_type, table in TABLES.items() if MUTABLE[row_type]}
