@@ -113,7 +113,7 @@ class Token(Struct, frozen=True):
 
     access_token: str
     expires_in: int
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105 - a type of token
 
 
 class Proof(Struct, frozen=True):

@@ -172,7 +172,7 @@ class LedgerClient:
         return answers
 
     async def receipt(self, transaction: UUID) -> Receipt | None:
-        """This operator's receipt by id: how a lost answer is learnt without sending again. None: not accepted."""
+        """The own receipt by id: how a lost answer is learnt without sending again. None: not accepted."""
         response = await self._call("GET", f"{Path.TRANSACTIONS}/{transaction}", authorised=True)
         return None if response.status_code == 404 else _read(response, Receipt)
 
@@ -217,11 +217,11 @@ class LedgerClient:
         return view.keys
 
     async def account(self) -> Account:
-        """This operator's balances."""
+        """The own balances."""
         return await self._get(Path.ACCOUNT, Account, authorised=True)
 
     async def offers(self, **search: str | int) -> list[Offer]:
-        """Every offer that fits: country, plmn, category, service, publisher, max_price, valid_at (see the API page)."""
+        """Every offer that fits: country, plmn, category, service, publisher, max_price, valid_at (API page)."""
         return await self._all(Path.OFFERS, Page[Offer], search)
 
     async def offer(self, offer: UUID) -> Offer:
@@ -229,7 +229,7 @@ class LedgerClient:
         return await self._get(f"{Path.OFFERS}/{offer}", Offer, authorised=True)
 
     async def requests(self, **search: str | int) -> list[Request]:
-        """This operator's requests: role (home, visited), state, offer."""
+        """The own requests: role (home, visited), state, offer."""
         return await self._all(Path.REQUESTS, Page[Request], search)
 
     async def request(self, request: UUID) -> Request:

@@ -20,7 +20,7 @@ from msgspec import Struct
 from nacl.signing import SigningKey
 
 from settlement.ledger.keys import from_base64url, thumbprint, to_base64url
-from settlement.ledger.messages import MAX_ENVELOPE, Message, Transaction
+from settlement.ledger.messages import MAX_ENVELOPE, Message, Thumbprint, Transaction
 
 TIME_SIZE: Final = 8
 """Octets of the time that stands before the envelope in a leaf."""
@@ -44,7 +44,7 @@ class EnvelopeError(ValueError):
 class _Header(Struct, forbid_unknown_fields=True):
     typ: str
     alg: str
-    kid: str
+    kid: Thumbprint
 
 
 _header_decoder = msgspec.json.Decoder(_Header)
@@ -61,6 +61,7 @@ class Envelope(Struct, frozen=True, weakref=False):
 
     @property
     def id(self) -> UUID:
+        """The message's id."""
         return self.message.id
 
     def verify(self, public: bytes) -> None:
@@ -91,6 +92,7 @@ class Signer:
 
     @property
     def key(self) -> SigningKey:
+        """The private key itself, for what is signed beside envelopes (possession, client assertions)."""
         return self._key
 
     def sign(self, message: Message) -> bytes:
@@ -123,7 +125,7 @@ def parse(raw: bytes) -> Envelope:
 def read_message(text: bytes) -> Transaction:
     """The message in a payload, every field within its bounds and every key once. Raises EnvelopeError `malformed`."""
     try:
-        message = _decoder.decode(text)
+        message: Transaction = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EnvelopeError("malformed", f"the payload is no message of the protocol: {error}") from None
     if b"\\u0000" in text:
@@ -145,6 +147,8 @@ def _read_header(protected: bytes) -> str:
     try:
         head = _header_decoder.decode(from_base64url(protected))
         _refuse_duplicate_keys(from_base64url(protected))
+    except EnvelopeError:
+        raise
     except (ValueError, RecursionError) as error:
         raise EnvelopeError("malformed", f"the protected header is not typ, alg and kid: {error}") from None
     if head.typ != TYP or head.alg != "EdDSA":
@@ -158,4 +162,9 @@ def _refuse_duplicate_keys(text: bytes) -> None:
         if len(set(names)) != len(names):
             raise EnvelopeError("malformed", f"a key stands twice in one object: {sorted(names)}")
 
-    json.loads(text, object_pairs_hook=once)
+    try:
+        json.loads(text, object_pairs_hook=once)
+    except EnvelopeError:
+        raise
+    except (ValueError, RecursionError) as error:  # what one reader takes and another does not is not taken
+        raise EnvelopeError("malformed", f"not JSON to every reader: {error}") from None

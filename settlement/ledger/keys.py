@@ -19,7 +19,7 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _POSSESSION: Final = b"landfall key possession v1\n"
 
 
-class InvalidKey(ValueError):
+class InvalidKey(ValueError):  # noqa: N818 - what it says is that the key is invalid
     """Not a usable public key; the message says why."""
 
 
@@ -33,8 +33,8 @@ def from_base64url(text: bytes) -> bytes:
     rest = len(text) & 3
     if (rest == 2 and text[-1] not in _LAST_OF_TWO) or (rest == 3 and text[-1] not in _LAST_OF_THREE) or rest == 1:
         raise ValueError("base64url is not canonical: its last character has stray bits")
-    if b"+" in text or b"/" in text:
-        raise ValueError("base64url has + or /, which belong to plain base64")
+    if b"+" in text or b"/" in text or b"=" in text:
+        raise ValueError("base64url has no +, no / and no padding (RFC 7515 §2)")
     try:
         return binascii.a2b_base64(text.translate(_STANDARD) + b"=" * (-rest & 3), strict_mode=True)
     except binascii.Error as error:

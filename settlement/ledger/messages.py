@@ -17,17 +17,25 @@ MAX_ENVELOPE: Final = 65_535
 MAX_TIME: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z in milliseconds: what every calendar library can still show."""
 
+
+def _spelt(pattern: str, *, max_length: int | None = None) -> Meta:
+    """Text that `pattern` describes from end to end: `$` alone would let a last newline through."""
+    meta: Meta = Meta(pattern=rf"^(?:{pattern})$(?!\n)", max_length=max_length)
+    return meta
+
+
 Time = Annotated[int, Meta(ge=0, le=MAX_TIME, description="milliseconds since 1970-01-01T00:00:00Z")]
-OperatorId = Annotated[str, Meta(min_length=3, max_length=32)]
-Thumbprint = Annotated[str, Meta(min_length=43, max_length=43, description="base64url SHA-256, no padding")]
-Digest = Annotated[str, Meta(min_length=64, max_length=64, pattern="^[0-9a-f]{64}$", description="SHA-256, hex")]
+OperatorId = Annotated[str, _spelt("[a-z][a-z0-9-]{1,30}[a-z0-9]")]
+Thumbprint = Annotated[str, _spelt("[A-Za-z0-9_-]{43}"), Meta(description="base64url SHA-256, no padding")]
+Digest = Annotated[str, _spelt("[0-9a-f]{64}"), Meta(description="SHA-256, hex")]
 Key = Annotated[str, Meta(min_length=43, max_length=4096, description="public key, base64url, no padding")]
 Signature = Annotated[str, Meta(min_length=86, max_length=86, description="Ed25519, base64url, no padding")]
-Text = Annotated[str, Meta(min_length=1, max_length=2000)]
-Reference = Annotated[str, Meta(min_length=1, max_length=140, description="as long as a SEPA remittance text")]
-Cause = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z][a-z0-9-]*$")]
-Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
-Plmn = Annotated[str, Meta(pattern="^[0-9]{5,6}$", description="MCC and MNC")]
+Text = Annotated[str, _spelt(r"[^\x00-\x09\x0b-\x1f\x7f]+", max_length=2000), Meta(description="may have newlines")]
+Line = Annotated[str, _spelt(r"[^\x00-\x1f\x7f]+", max_length=100)]
+Reference = Annotated[str, _spelt(r"[^\x00-\x1f\x7f]+", max_length=140), Meta(description="a SEPA remittance text")]
+Cause = Annotated[str, _spelt("[a-z][a-z0-9-]{0,63}")]
+Country = Annotated[str, _spelt("[A-Z]{2}"), Meta(description="ISO 3166-1 alpha-2")]
+Plmn = Annotated[str, _spelt("[0-9]{5,6}"), Meta(description="MCC and MNC")]
 Role = Literal["operator", "issuer", "auditor"]
 
 
@@ -42,10 +50,10 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag
 class Party(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An operator as it is admitted. TADIG and PLMNs are attributes, not conditions: service providers have none."""
 
-    id: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{1,30}[a-z0-9]$")]
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    id: OperatorId
+    name: Line
     country: Country
-    tadig: Annotated[str, Meta(pattern="^[A-Z0-9]{5}$")] | None = None
+    tadig: Annotated[str, _spelt("[A-Z0-9]{5}")] | None = None
     plmns: Annotated[tuple[Plmn, ...], Meta(max_length=32)] = ()
     role: Role = "operator"
     key: Key
@@ -140,7 +148,8 @@ class RefuseRedemption(Message, frozen=True, kw_only=True, tag="refuse-redemptio
 
 Category = Literal["telecom", "insurance", "transport", "content", "leisure", "other"]
 Delivery = Literal["profile", "esim", "code"]
-Languages = Annotated[dict[str, Text], Meta(min_length=1, max_length=16)]
+Language = Annotated[str, _spelt("[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", max_length=35), Meta(description="BCP 47")]
+Languages = Annotated[dict[Language, Text], Meta(min_length=1, max_length=16)]
 
 
 class Terms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -186,7 +195,7 @@ class PlaceRequest(Message, frozen=True, kw_only=True, tag="request"):
     """
 
     offer: UUID
-    user_id: Annotated[str, Meta(min_length=16, max_length=64)]
+    user_id: Annotated[str, _spelt("[A-Za-z0-9_-]{16,64}")]
     delivery_key: Thumbprint
     escrow: Amount
     ends: Time

@@ -1,4 +1,7 @@
-"""Every answer that is not "accepted": a code, an HTTP status, a title and what to do. `docs/rejections.md` is made of this."""
+"""Every answer that is not "accepted": a code, an HTTP status, a title and what to do.
+
+`docs/rejections.md` is `rejections_page()`, and a test keeps it so.
+"""
 
 from typing import Final
 
@@ -80,3 +83,22 @@ CODES: Final[dict[str, Code]] = {
         404, "There is nothing here for the sender", "Check the address; what is not yours is not shown."
     ),
 }
+
+
+def rejections_page() -> str:
+    """The table as people read it: the text of docs/rejections.md."""
+    rows = (f"| `{code}` | {row.status} | {row.title} | {row.remedy} |" for code, row in CODES.items())
+    return "\n".join(
+        (
+            "# Rejections",
+            "",
+            "A rejected envelope has moved nothing and is not remembered: it may be sent again. HTTP answers are RFC 9457",
+            "problems with `code`, a `detail` that names the value, and the remedy. Codes with status 200 stand inside an",
+            "accepted usage report: the record they name did not settle, or not whole; the others did.",
+            "",
+            "| code | HTTP | what was wrong | what to do |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        )
+    )

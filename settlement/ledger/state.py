@@ -21,6 +21,7 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fie
 
     @property
     def key(self) -> Any:
+        """The value of the identifying field."""
         return getattr(self, self.KEY)
 
 
@@ -37,6 +38,8 @@ class Ledger(Row, frozen=True, kw_only=True, tag="ledger"):
 
 
 class Operator(Row, frozen=True, kw_only=True, tag="operator"):
+    """A party as it was admitted. `admitted`: when, in milliseconds since the epoch."""
+
     KEY = "id"
     id: str
     name: str
@@ -70,6 +73,8 @@ class Account(Row, frozen=True, kw_only=True, tag="account"):
 
 
 class Deposit(Row, frozen=True, kw_only=True, tag="deposit"):
+    """Money deposited with the issuer, against which `amount` was minted to `operator`: once."""
+
     KEY = "reference"
     reference: str
     operator: str
@@ -77,6 +82,8 @@ class Deposit(Row, frozen=True, kw_only=True, tag="deposit"):
 
 
 class Redemption(Row, frozen=True, kw_only=True, tag="redemption"):
+    """A holder's wish for money: `amount` is held while `asked`, burnt when `paid`, available again when `refused`."""
+
     KEY = "id"
     id: UUID
     operator: str

@@ -106,6 +106,8 @@ def charge_bundle(meter: Meter, record: UsageRecord, tariff: Bundle) -> Charge:
     After the period's end a renewal starts a new period at the record and what was left of the old one is lost;
     before it, renewals top the allowance up and lengthen the period. What is left over is refused, in units.
     """
+    if not record.units:  # no use, so no period begins
+        return Charge(0)
     start = record.start * MINUTE_MS
     charged = meter.charged
     if start >= meter.period_ends:

@@ -48,7 +48,7 @@ class Metered(_Tariff, frozen=True, kw_only=True, tag="metered"):
     """Charged as used. A started block or interval is charged whole.
 
     Data: `block_price` for each `block` octets of the request's cumulative volume.
-    Voice: `first_price` for a call's first `first_interval` seconds, then `next_price` for each `next_interval` seconds.
+    Voice: `first_price` for a call's first `first_interval` seconds, then `next_price` for each `next_interval` ones.
     Messages: `event_price` each. `cap`: the most a request is ever charged; 0 means no cap but the escrow.
     """
 

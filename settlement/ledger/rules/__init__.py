@@ -8,7 +8,7 @@ a new version in `VERSIONS`, chosen by the ledger's `rules_version`; old ones st
 from settlement.ledger.envelope import Envelope
 from settlement.ledger.messages import Genesis
 from settlement.ledger.rejections import Rejection
-from settlement.ledger.rules.context import Context, Effects, Refused, Rule, authorise
+from settlement.ledger.rules.context import Effects, Refused, Rule, authorise
 from settlement.ledger.rules.identity import genesis
 from settlement.ledger.rules.version_1 import RULES as VERSION_1
 from settlement.ledger.state import Ledger, State

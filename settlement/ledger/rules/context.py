@@ -15,7 +15,7 @@ RESERVED = "ledger"
 """The operator id under which the origin's own entries stand; nobody can be admitted as it."""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - a decision, not a fault
     """Raised inside a rule to refuse; `decide` turns it into a `Rejection`."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -74,6 +74,7 @@ class Context(Struct, frozen=True):
         return found
 
     def request(self, request: UUID) -> Request:
+        """The request, whoever its parties are."""
         found = self.state.get(Request, request)
         if found is None:
             raise Refused("unknown-request", f"there is no request {request}")

@@ -24,6 +24,8 @@ def genesis(envelope: Envelope, *, origin: str, public: bytes, time: int) -> Eff
         raise Refused("wrong-audience", f"aud is {message.aud!r}, this log is {origin!r}")
     if envelope.kid != thumbprint(public):
         raise Refused("unknown-key", f"genesis must be signed with the origin's key {thumbprint(public)}")
+    if message.issuer.id == RESERVED:
+        raise Refused("already-exists", f"the id {RESERVED} stands for the log itself")
     if message.issuer.role != "issuer":
         raise Refused("invalid-terms", f"the issuer's role is {message.issuer.role!r}, it must be 'issuer'")
     ledger = Ledger(
@@ -90,6 +92,8 @@ def add_key(context: Context, message: AddKey) -> Effects:
             public = from_base64url(message.key.encode())
         except ValueError as error:
             raise Refused("malformed", f"the seal key cannot be read: {error}") from None
+        if public.startswith(b"{"):  # else a key's JWK, registered as a seal key, would take that key's name
+            raise Refused("malformed", "a seal key begins with the octet of its suite, which is not '{'")
         kid = seal_key_id(public)
     _refuse_known(context, kid)
     rows: list[Row] = [
@@ -105,8 +109,11 @@ def add_key(context: Context, message: AddKey) -> Effects:
 
 
 def revoke_key(context: Context, message: RevokeKey) -> Effects:
-    """The key signs nothing from this entry on."""
-    return Effects((structs.replace(_own_open_key(context, message.kid), until=context.time),))
+    """The key signs nothing from this entry on. Not the recovery key: a thief of a signing key must not lock it out."""
+    key = _own_open_key(context, message.kid)
+    if key.purpose == "recovery":
+        raise Refused("not-permitted", "a recovery key is not revoked; recover replaces it")
+    return Effects((structs.replace(key, until=context.time),))
 
 
 def recover(context: Context, message: Recover) -> Effects:

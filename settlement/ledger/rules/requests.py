@@ -128,8 +128,8 @@ def expire_request(context: Context, message: ExpireRequest) -> Effects:
 
 
 def deliver_request(context: Context, message: DeliverRequest) -> Effects:
-    """The home operator has the card's proof of receipt, or has handed the code over."""
-    request = _as_home(context, message.request, "accepted")
+    """The home operator has the card's proof of receipt, or has handed the code over; again, for a new card."""
+    request = _as_home(context, message.request, "accepted", "delivered")
     return Effects((structs.replace(request, state="delivered"),), counterparty=request.visited)
 
 

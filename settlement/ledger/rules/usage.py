@@ -29,6 +29,8 @@ def report_usage(context: Context, message: ReportUsage) -> Effects:
             _check_record(context, request, terms, record, position)
             result = charge(meter, record, terms.tariff)
             settled += result.settled
+            if result.refused > MAX_UNITS:
+                raise Refused("overflow", f"record {position} of request {request.id} costs {result.refused} too much")
             if result.cause is not None:
                 refused.append(Refusal(request.id, position, result.cause, result.refused))
         if max(meter.used_octets, meter.used_seconds, meter.used_messages) > MAX_UNITS:
