@@ -144,10 +144,11 @@ def peek_command(packet: bytes) -> CommandHeader:
     )
 
 
-def decode_command(packet: bytes, keys: KeySet, *, last_counter: int = 0) -> Command:
+def decode_command(packet: bytes, keys: KeySet, *, last_counter: int | None) -> Command:
     """Decrypt and verify a command packet, as the card does.
 
-    `last_counter` is the value the card stored last for this key set. Raises `MalformedPacket`, `ParameterError`,
+    `last_counter` is the value the card stored last for this key set; None, for somebody who reads a packet that is
+    not his to obey, leaves the counter unchecked. Raises `MalformedPacket`, `ParameterError`,
     or `SecurityFailure` with the status for the proof of receipt. The counter is looked at only after RC or CC hold.
     """
     header = peek_command(packet)
@@ -158,7 +159,7 @@ def decode_command(packet: bytes, keys: KeySet, *, last_counter: int = 0) -> Com
         raise SecurityFailure(ResponseStatus.UNDEFINED_SECURITY_ERROR, str(error)) from None
     fields, _, data = _verify(b"", packet, _COMMAND_CLEAR_BYTES, 0, guard)
     counter, padding = int.from_bytes(fields[:COUNTER_BYTES], "big"), fields[COUNTER_BYTES]
-    refusal = check_counter(header.spi.counter, counter, last_counter)
+    refusal = None if last_counter is None else check_counter(header.spi.counter, counter, last_counter)
     if refusal is not None:
         raise SecurityFailure(refusal, f"counter {counter}, last one {last_counter}", counter)
     return Command(header, counter, padding, data)

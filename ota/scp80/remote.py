@@ -18,6 +18,9 @@ OUTGOING_INS = frozenset({0xC0, 0xB0, 0xB2, 0xCA, 0xCB, 0xF2, 0x84})
 # The number of commands in a compact answer is one byte.
 COMMANDS_MAX = 255
 
+# Number of commands and status word.
+COMPACT_BYTES_MIN = 3
+
 SW_OK = 0x9000
 
 _COMMAND_SCRIPT, _C_APDU = 0xAA, 0x22
@@ -42,8 +45,8 @@ class CompactResponse(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, data: bytes) -> "CompactResponse":
         """Inverse of `encode`; raises `RemoteError`."""
-        if len(data) < 3:
-            raise RemoteError(f"a compact answer has at least 3 bytes, {data.hex() or 'this one'} has {len(data)}")
+        if len(data) < COMPACT_BYTES_MIN:
+            raise RemoteError(f"a compact answer has at least {COMPACT_BYTES_MIN} bytes, this one {len(data)}")
         return cls(data[0], int.from_bytes(data[1:3], "big"), data[3:])
 
 
