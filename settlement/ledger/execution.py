@@ -4,9 +4,9 @@
     effects = execution.run(envelope, time)      # Rejection: nothing has changed
     execution.chain                              # head of the effects chain after `size` entries
 
-The chain is `SHA-256(head ‖ MessagePack of the rows the entry put, maps in the order of their keys)`, entry by entry, so
-it does not depend on how entries were gathered into batches: two executions agree on it, or the first entry at which
-they differ is found.
+The chain is `SHA-256(head ‖ MessagePack of the rows the entry put, maps in the order of their keys)`, entry by
+entry. It does not depend on how entries were gathered into batches: two executions agree on it, or the first entry at
+which they differ is found.
 """
 
 import hashlib
