@@ -22,7 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ota.profile import HOME_SLOT, MULTI_ACCOUNT_AID, MULTI_ACCOUNT_TAR, MobileProfile
+from ota.profile import (
+    HOME_SLOT,
+    INS_DELETE_SLOT,
+    INS_ENABLE_SLOT,
+    INS_LIST_SLOTS,
+    INS_STORE_SLOT,
+    MULTI_ACCOUNT_AID,
+    MULTI_ACCOUNT_TAR,
+    MobileProfile,
+)
 from ota.scp80.digits import DigitError, unpack_plmn
 from ota.scp80.packet import KeySet
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
@@ -32,7 +41,7 @@ from simcard.uicc.files import ADM1, PIN1
 from simcard.uicc.milenage import Milenage, gsm_answer
 from simcard.uicc.multi_account import Accounts, MultiAccount, make_slot
 from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, OtaKeys, Receiver
-from simcard.uicc.session import SELECT, STATUS, Session, require_length
+from simcard.uicc.session import READ_BINARY, READ_RECORD, SELECT, STATUS, Session, require_length
 from simcard.uicc.store import CardFolder, CardState
 from simcard.uicc.toolkit import (
     LIMITED_SERVICE,
@@ -48,7 +57,10 @@ from simcard.uicc.usim import build_files, write_identity
 # The ATR of a sysmoISIM-SJA2: tools that know it speak class 00 to the card and find the files they expect.
 ATR = bytes.fromhex("3B9F96801F878031E073FE211B674A4C753034054BA9")
 
-VERIFY, GET_RESPONSE = 0x20, 0xC0
+VERIFY, GET_RESPONSE, FETCH = 0x20, 0xC0, 0x12
+# Instructions whose P3 is a length expected, so that T=0 answers them with data at once.
+OUTGOING_INS = frozenset({READ_BINARY, READ_RECORD, STATUS, FETCH})
+APPLICATION_INS = frozenset({INS_STORE_SLOT, INS_DELETE_SLOT, INS_ENABLE_SLOT, INS_LIST_SLOTS})
 PUK1 = 0x81  # where the PIN's unblocking code is kept among the codes; no key reference of TS 102 221 §9.5.1
 
 GSM_CONTEXT, UMTS_CONTEXT = 0x80, 0x81
@@ -108,7 +120,7 @@ class Card:
         response = self._handle(command)
         if response.sw != Sw.OK:
             return response
-        if response.data and (command.data or command.le is None):
+        if response.data and (command.ins not in OUTGOING_INS or command.le is None):
             self._waiting = response.data
             return Response(sw=Sw.MORE | len(response.data) & 0xFF)
         return Response(response.data, self._toolkit.ending())
@@ -116,7 +128,7 @@ class Card:
     def _handle(self, command: Command) -> Response:
         if command.ins == SELECT:
             return self._select(command)
-        if self._in_application and command.ins != VERIFY:
+        if self._in_application and command.ins in APPLICATION_INS:
             return self._in_accounts_by_reader(command)
         if handler := _HANDLERS.get(command.ins):
             return handler(self, command)
@@ -295,7 +307,7 @@ _HANDLERS: dict[int, Callable[[Card, Command], Response]] = {
     0x2C: Card._unblock,
     0x88: Card._authenticate,
     0x10: Card._terminal_profile,
-    0x12: Card._fetch,
+    FETCH: Card._fetch,
     0x14: Card._terminal_response,
     0xC2: Card._envelope,
 }

@@ -57,6 +57,8 @@ class Session:
                 return False
 
     def _select(self, command: Command) -> Response:
+        if not command.data and command.le not in (None, 256):
+            raise StatusError(Sw.WRONG_LENGTH)  # P3 promised data
         if command.p2 & 0x0C not in (RETURN_FCP, RETURN_NOTHING):
             raise StatusError(Sw.WRONG_P1_P2)
         match command.p1:

@@ -1,0 +1,208 @@
+"""`landfall sim`: software cards from the command line.
+
+landfall sim new cards/one --imsi 250990000000001 --plmn 25099 --spn Home --smsc +79990000000
+landfall sim read cards/one --adm 12345678
+landfall sim auth cards/one RAND AUTN
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from landfall.cli import emit
+from landfall.errors import LandfallError
+from ota.profile import MobileProfile
+from ota.scp80.packet import KeySet
+from ota.scp80.parameters import CipherAlgorithm, KeyByte
+from simcard.readers.memory import MemoryLink
+from simcard.reading import PIN1, read_card, select_usim, verify
+from simcard.uicc import CardFolder, open_card, personalise
+
+app = typer.Typer(no_args_is_help=True, help="Make and read SIM cards.")
+
+# ICCID: telecom (89), an issuer that ITU-T E.118 has given nobody (999), then the account number (18 digits in all).
+TEST_ISSUER = "89999"
+MASK = "•••• (--show-keys)"
+Folder = Annotated[Path, typer.Argument(help="The card's folder.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class NewCard(msgspec.Struct):
+    """What `new` has made; keys are masked unless asked for."""
+
+    folder: str
+    iccid: str
+    imsi: str
+    plmn: str
+    k: str
+    opc: str
+    adm: str
+    ota_key_index: int
+    kic: str
+    kid: str
+
+
+class AuthResult(msgspec.Struct, omit_defaults=True):
+    """The card's answer to a challenge, hex: RES, CK, IK, Kc, or AUTS when it wants to be resynchronised."""
+
+    outcome: str
+    res: str = ""
+    ck: str = ""
+    ik: str = ""
+    kc: str = ""
+    auts: str = ""
+
+
+@app.command()
+def new(
+    folder: Folder,
+    imsi: Annotated[str, typer.Option(help="IMSI of the home profile, 6 to 15 digits.", show_default=False)],
+    plmn: Annotated[str, typer.Option(help="Its PLMN, MCC and MNC: 25099.", show_default=False)],
+    smsc: Annotated[str, typer.Option(help="Service centre, international: +79990000000.", show_default=False)],
+    iccid: Annotated[str | None, typer.Option(help="18 to 20 digits; made up when left out.")] = None,
+    spn: Annotated[str, typer.Option(help="Service provider name, up to 16 characters.")] = "Landfall",
+    msisdn: Annotated[str | None, typer.Option(help="Number, international.")] = None,
+    acc: Annotated[str | None, typer.Option(help="EF.ACC, 4 hex digits; from the IMSI when left out.")] = None,
+    k: Annotated[str | None, typer.Option(help="K, 32 hex digits; random when left out.", envvar="SIM_K")] = None,
+    opc: Annotated[str | None, typer.Option(help="OPc, 32 hex digits; random when left out.", envvar="SIM_OPC")] = None,
+    adm: Annotated[str | None, typer.Option(help="ADM1; random when left out.", envvar="SIM_ADM")] = None,
+    pin: Annotated[str | None, typer.Option(help="PIN; none is asked for when left out.", envvar="SIM_PIN")] = None,
+    puk: Annotated[str | None, typer.Option(help="PUK.", envvar="SIM_PUK")] = None,
+    kic: Annotated[str | None, typer.Option(help="OTA KIc, AES; random when left out.", envvar="SIM_KIC")] = None,
+    kid: Annotated[str | None, typer.Option(help="OTA KID, AES; random when left out.", envvar="SIM_KID")] = None,
+    key_index: Annotated[int, typer.Option(help="Index of the OTA key set.", min=1, max=15)] = 1,
+    show_keys: Annotated[bool, typer.Option("--show-keys", help="Print keys and ADM; you need them once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a software card in FOLDER with a home profile in slot 0 and one OTA key set.
+
+    Keys left out are random. Give keys in the environment (SIM_K, SIM_OPC …) rather than on the command line, where
+    others on the machine can see them.
+    """
+    account = f"{secrets.randbelow(10**13):013d}"
+    iccid, adm = iccid or TEST_ISSUER + account, adm or f"{secrets.randbelow(10**8):08d}"
+    try:
+        home = MobileProfile(
+            imsi=imsi,
+            k=_key("K", k),
+            opc=_key("OPc", opc),
+            plmn=plmn,
+            spn=spn,
+            acc=int(acc, 16) if acc else 1 << int(imsi[-1:] or 0),
+            smsc=smsc,
+            coverage=(plmn[:3],),
+            msisdn=msisdn,
+        )
+        byte = KeyByte(key_index, CipherAlgorithm.AES_CBC)
+        keys = KeySet(kic=byte, kid=byte, kic_key=_key("KIc", kic), kid_key=_key("KID", kid))
+        with CardFolder(folder) as store:
+            if store.exists:
+                raise LandfallError(f"{folder} holds a card already; choose another folder")
+            personalise(iccid=iccid, home=home, ota=[keys], adm=adm, pin=pin, puk=puk, store=store)
+    except ValueError as error:
+        raise LandfallError(str(error)) from None
+
+    def shown(value: str) -> str:
+        return value if show_keys else MASK
+
+    made = NewCard(
+        folder=str(folder),
+        iccid=iccid,
+        imsi=imsi,
+        plmn=plmn,
+        k=shown(home.k.hex()),
+        opc=shown(home.opc.hex()),
+        adm=shown(adm),
+        ota_key_index=key_index,
+        kic=shown(keys.kic_key.hex()),
+        kid=shown(keys.kid_key.hex()),
+    )
+    emit(made, as_json, title="New card")
+
+
+@app.command()
+def read(
+    folder: Folder,
+    pin: Annotated[str | None, typer.Option(help="PIN, when the card asks for one.", envvar="SIM_PIN")] = None,
+    adm: Annotated[str | None, typer.Option(help="ADM1, to list the slots too.", envvar="SIM_ADM")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show ICCID, IMSI, name, numbers and, with the ADM, the slots. Keys cannot be read from a card."""
+    with _linked(folder) as link:
+        report = read_card(link, pin=pin, adm=adm)
+    if as_json or report.slots is None:
+        emit(report, as_json, title="Card")
+        return
+    emit(msgspec.structs.replace(report, slots=None), title="Card")
+    emit(report.slots, title="Slots")
+
+
+@app.command()
+def auth(
+    folder: Folder,
+    rand: Annotated[str, typer.Argument(help="RAND, 32 hex digits.", show_default=False)],
+    autn: Annotated[str | None, typer.Argument(help="AUTN, 32 hex digits; left out: 2G context.")] = None,
+    pin: Annotated[str | None, typer.Option(help="PIN, when the card asks for one.", envvar="SIM_PIN")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a challenge to the card, as a network does. It counts: a 3G challenge is accepted once."""
+    challenge = "10" + _hex("RAND", rand)
+    if autn is not None:
+        challenge += "10" + _hex("AUTN", autn)
+    with _linked(folder) as link:
+        select_usim(link)
+        if pin is not None:
+            verify(link, PIN1, pin)
+        context = "80" if autn is None else "81"
+        data, sw = link.send_apdu(f"008800{context}{len(challenge) // 2:02x}{challenge}")
+    emit(_read_answer(bytes.fromhex(data), sw, two_g=autn is None), as_json, title="Answer")
+
+
+def _read_answer(data: bytes, sw: str, *, two_g: bool) -> AuthResult:
+    if sw == "9862":
+        raise LandfallError("the card finds the MAC in AUTN wrong: K, OPc or the challenge are another subscriber's")
+    if sw == "6982":
+        raise LandfallError("this card asks for its PIN; give --pin")
+    if not data:
+        raise LandfallError(f"the card answered {sw}")
+    fields, at = [], 0 if two_g else 1
+    while at < len(data):
+        fields.append(data[at + 1 : at + 1 + data[at]].hex())
+        at += 1 + data[at]
+    if two_g:
+        return AuthResult("authenticated", res=fields[0], kc=fields[1])
+    if data[0] == 0xDC:
+        return AuthResult("resynchronisation needed", auts=fields[0])
+    return AuthResult("authenticated", *fields)
+
+
+@contextmanager
+def _linked(folder: Path) -> Iterator[MemoryLink]:
+    if not folder.is_dir():
+        raise LandfallError(f"there is no card in {folder}; make one with `landfall sim new`")
+    with CardFolder(folder) as store:
+        link = MemoryLink(open_card(store))
+        link.connect()
+        yield link
+
+
+def _key(name: str, digits: str | None) -> bytes:
+    if digits is None:
+        return secrets.token_bytes(16)
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise LandfallError(f"{name} must be hex digits") from None
+
+
+def _hex(name: str, digits: str) -> str:
+    if len(digits) != 32 or not set(digits.lower()) <= set("0123456789abcdef"):
+        raise LandfallError(f"{name} must be 32 hex digits, this has {len(digits)} characters")
+    return digits

@@ -1,0 +1,125 @@
+"""Read who a card is, through any link, as a phone would: nothing is written, no code is tried twice.
+
+`read_card(link)` gives a `CardReport`; with the ADM also the slots of the multi-account application. Keys cannot be
+read from a card at all.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from landfall.errors import LandfallError
+from ota.profile import MULTI_ACCOUNT_AID, list_slots, parse_slot_list
+from ota.scp80.digits import unpack_address, unpack_digits, unpack_imsi
+from simcard.readers.contract import Link
+from simcard.uicc.codes import encode_code
+from simcard.uicc.usim import decode_name
+
+USIM_RID_AND_APPLICATION = "a0000000871002"
+PIN1, ADM1 = 0x01, 0x0A
+
+
+class SlotReport(msgspec.Struct, frozen=True):
+    """One slot: its PLMN, whether it is the enabled one, and the fingerprint of its content."""
+
+    slot: int
+    plmn: str
+    enabled: bool
+    fingerprint: str
+
+
+class CardReport(msgspec.Struct, frozen=True):
+    """What a card says of itself. `slots` is None where they were not asked for, because there was no ADM."""
+
+    atr: str
+    iccid: str
+    imsi: str
+    spn: str
+    msisdn: str | None
+    smsc: str | None
+    acc: str
+    adm_tries: int
+    slots: list[SlotReport] | None = None
+
+
+def read_card(link: Link, *, pin: str | None = None, adm: str | None = None) -> CardReport:
+    """Read the card behind a connected `link`. `LandfallError` when a code is wrong (with the tries left) or needed."""
+    atr = link.reset_card()
+    iccid = unpack_digits(_read_binary(link, "3f00", "2fe2"))
+    select_usim(link)
+    if pin is not None:
+        verify(link, PIN1, pin)
+    try:
+        imsi = unpack_imsi(_read_binary(link, "6f07"))
+    except _SecurityError:
+        raise LandfallError("this card asks for its PIN before it shows the IMSI; give --pin") from None
+    msisdn, smsc = _read_record(link, "6f40"), _read_record(link, "6f42")
+    return CardReport(
+        atr=atr,
+        iccid=iccid,
+        imsi=imsi,
+        spn=decode_name(_read_binary(link, "6f46")[1:]),
+        msisdn=_address(msisdn[-14:]),
+        smsc=_address(smsc[-15:]),
+        acc=_read_binary(link, "6f78").hex(),
+        adm_tries=tries_left(link, ADM1),
+        slots=None if adm is None else read_slots(link, adm),
+    )
+
+
+def select_usim(link: Link) -> None:
+    """Select the USIM by the beginning of its AID."""
+    aid = USIM_RID_AND_APPLICATION
+    link.send_apdu_checksw(f"00a40404{len(aid) // 2:02x}{aid}", "9???")
+
+
+def verify(link: Link, reference: int, code: str) -> None:
+    """VERIFY, once; a wrong code is a `LandfallError` with the tries that are left."""
+    _, sw = link.send_apdu(f"002000{reference:02x}08{encode_code(code).hex()}")
+    if sw != "9000" and not sw.startswith("91"):
+        name = "ADM" if reference == ADM1 else "PIN"
+        left = f"{int(sw[3], 16)} tries left; it was not tried again" if sw.startswith("63c") else f"the card says {sw}"
+        raise LandfallError(f"the {name} is not accepted: {left}")
+
+
+def tries_left(link: Link, reference: int) -> int:
+    """Tries left of a code; asking costs none."""
+    _, sw = link.send_apdu(f"002000{reference:02x}")
+    return int(sw[3], 16) if sw.startswith("63c") else 0
+
+
+def read_slots(link: Link, adm: str) -> list[SlotReport]:
+    """The slots of the multi-account application, after VERIFY of the ADM."""
+    verify(link, ADM1, adm)
+    aid = MULTI_ACCOUNT_AID.hex()
+    link.send_apdu_checksw(f"00a40404{len(aid) // 2:02x}{aid}", "9???")
+    data, _ = link.send_apdu_checksw(list_slots().hex(), "9???")
+    return [
+        SlotReport(entry.slot, entry.plmn, entry.enabled, entry.fingerprint.hex())
+        for entry in parse_slot_list(bytes.fromhex(data))
+    ]
+
+
+class _SecurityError(Exception):
+    pass
+
+
+def _read_binary(link: Link, *path: str) -> bytes:
+    for fid in path:
+        link.send_apdu_checksw(f"00a4000402{fid}", "9???")
+    data, sw = link.send_apdu("00b0000000")
+    if sw == "6982":
+        raise _SecurityError
+    return bytes.fromhex(data)
+
+
+def _read_record(link: Link, fid: str) -> bytes:
+    link.send_apdu_checksw(f"00a4000402{fid}", "9???")
+    return bytes.fromhex(link.send_apdu("00b2010400")[0])
+
+
+def _address(data: bytes) -> str | None:
+    """A number preceded by the length of its type-of-number octet and digits; FF is none."""
+    if not data or data[0] in (0x00, 0xFF):
+        return None
+    return unpack_address(data[1 : 1 + data[0]])
