@@ -92,9 +92,9 @@ def rejections_page() -> str:
         (
             "# Rejections",
             "",
-            "A rejected envelope has moved nothing and is not remembered: it may be sent again. HTTP answers are RFC 9457",
-            "problems with `code`, a `detail` that names the value, and the remedy. Codes with status 200 stand inside an",
-            "accepted usage report: the record they name did not settle, or not whole; the others did.",
+            "A rejected envelope has moved nothing and is not remembered: it may be sent again. HTTP answers are",
+            "RFC 9457 problems with `code`, a `detail` that names the value, and the remedy. Codes with status 200",
+            "stand inside an accepted usage report: their record did not settle, or not whole; the others did.",
             "",
             "| code | HTTP | what was wrong | what to do |",
             "|---|---|---|---|",
