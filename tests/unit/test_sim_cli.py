@@ -1,0 +1,70 @@
+"""`landfall sim` from a person's side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from landfall.errors import LandfallError
+from simcard.cli import app
+
+K, OPC = "465b5ce8b199b49faa5f0a2ee238a6bc", "cd63cb71954a9f4e48a5994e37a02baf"
+HOME = ["--imsi", "250990000000001", "--plmn", "25099", "--smsc", "+79990000000", "--spn", "Дом", "--adm", "12345678"]
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, [*arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    folder = str(tmp_path / "card")
+    run("new", folder, *HOME, "--k", K, "--opc", OPC, "--iccid", "8970199000000000017")
+    return folder
+
+
+def test_a_new_card_masks_its_keys_unless_asked(tmp_path: Path) -> None:
+    assert K not in run("new", str(tmp_path / "one"), *HOME, "--k", K, "--opc", OPC, "--json")
+    shown = json.loads(run("new", str(tmp_path / "two"), *HOME, "--k", K, "--show-keys", "--json"))
+    assert shown["k"] == K
+    assert len(bytes.fromhex(shown["opc"])) == 16
+
+
+def test_a_card_says_who_it_is_and_with_the_adm_what_its_slots_hold(folder: str) -> None:
+    card = json.loads(run("read", folder, "--json"))
+    assert (card["iccid"], card["imsi"], card["spn"]) == ("8970199000000000017", "250990000000001", "Дом")
+    assert (card["smsc"], card["msisdn"], card["slots"]) == ("+79990000000", None, None)
+    slots = json.loads(run("read", folder, "--adm", "12345678", "--json"))["slots"]
+    assert slots == [{"slot": 0, "plmn": "25099", "enabled": True, "fingerprint": "00000000"}]
+
+
+def test_a_wrong_adm_is_tried_once_and_the_rest_is_told(folder: str) -> None:
+    with pytest.raises(LandfallError, match="2 tries left"):
+        run("read", folder, "--adm", "00000000")
+    assert json.loads(run("read", folder, "--json"))["adm_tries"] == 2
+
+
+def test_a_challenge_is_answered_in_both_contexts(folder: str) -> None:
+    rand, autn = "23553cbe9637a89d218ae64dae47bf35", "aa689c648351800041ed662ae8c74ecd"
+    assert json.loads(run("auth", folder, rand, "--json"))["res"] == "46f8416a"
+    answer = json.loads(run("auth", folder, rand, autn, "--json"))
+    assert (answer["outcome"], answer["res"]) == ("authenticated", "a54211d5e3ba50bf")
+    assert json.loads(run("auth", folder, rand, autn, "--json"))["outcome"] == "resynchronisation needed"
+    with pytest.raises(LandfallError, match="MAC in AUTN wrong"):
+        run("auth", folder, rand, "00" * 16)
+
+
+def test_mistakes_are_named(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(LandfallError, match="holds a card already"):
+        run("new", folder, *HOME)
+    with pytest.raises(LandfallError, match="landfall sim new"):
+        run("read", str(tmp_path / "nothing"))
+    with pytest.raises(LandfallError, match="K must be hex"):
+        run("new", str(tmp_path / "other"), *HOME, "--k", "xyz")
+    with pytest.raises(LandfallError, match="RAND must be 32 hex digits"):
+        run("auth", folder, "00")
