@@ -2,6 +2,9 @@
 
 import os
 import time
+from hashlib import blake2b
+from tempfile import SpooledTemporaryFile
+from typing import Final
 from uuid import UUID
 
 
@@ -11,3 +14,40 @@ def new_id(time_ms: int | None = None) -> UUID:
     random = int.from_bytes(os.urandom(10), "big") >> 6
     high, low = random >> 62, random & ((1 << 62) - 1)
     return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
+
+
+class IdRegister:
+    """Finds a (sender, id) that was used twice, in any number of entries and little memory.
+
+    Digests of 16 octets, with their entry's index, go to as many files as `PARTS` says, in memory until they are
+    large; equal pairs meet in the same file, so only one file at a time is looked through.
+    """
+
+    PARTS: Final = 64
+    """A billion entries then take 400 MB at a time to look through."""
+    IN_MEMORY: Final = 1 << 20
+    """Octets of a part before it goes to disk: 64 MB in all."""
+
+    def __init__(self) -> None:
+        self._parts = [
+            SpooledTemporaryFile(max_size=self.IN_MEMORY)  # noqa: SIM115 - lives as long as the register
+            for _ in range(self.PARTS)
+        ]
+
+    def add(self, sender: str, transaction: UUID, index: int) -> None:
+        """Note the entry `index`."""
+        digest = blake2b(transaction.bytes + sender.encode(), digest_size=16).digest()
+        self._parts[digest[0] % self.PARTS].write(digest + index.to_bytes(8, "big"))
+
+    def find_repeated(self) -> tuple[int, int] | None:
+        """(first use, repetition) of the repetition that comes first in the log; None where there is none."""
+        found: tuple[int, int] | None = None
+        for part in self._parts:
+            part.seek(0)
+            seen: dict[bytes, int] = {}
+            while record := part.read(24):
+                index = int.from_bytes(record[16:], "big")
+                first = seen.setdefault(record[:16], index)
+                if first != index and (found is None or index < found[1]):
+                    found = (first, index)
+        return found
