@@ -22,8 +22,9 @@ from ota.profile import MobileProfile
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import CipherAlgorithm, KeyByte
 from simcard.readers.memory import MemoryLink
-from simcard.reading import PIN1, read_card, select_usim, verify
+from simcard.reading import read_card, select_usim, verify
 from simcard.uicc import CardFolder, open_card, personalise
+from simcard.uicc.files import PIN1
 
 app = typer.Typer(no_args_is_help=True, help="Make and read SIM cards.")
 

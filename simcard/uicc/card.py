@@ -36,7 +36,7 @@ from ota.scp80.digits import DigitError, unpack_plmn
 from ota.scp80.packet import KeySet
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.authentication import ResyncNeeded, answer_challenge
-from simcard.uicc.codes import PUK_TRIES, SecretCode, encode_code
+from simcard.uicc.codes import CODE_INS, PUK1, PUK_TRIES, SecretCode, encode_code, execute_code_command
 from simcard.uicc.files import ADM1, PIN1
 from simcard.uicc.milenage import Milenage, gsm_answer
 from simcard.uicc.multi_account import Accounts, MultiAccount, make_slot
@@ -57,11 +57,10 @@ from simcard.uicc.usim import build_files, write_identity
 # The ATR of a sysmoISIM-SJA2: tools that know it speak class 00 to the card and find the files they expect.
 ATR = bytes.fromhex("3B9F96801F878031E073FE211B674A4C753034054BA9")
 
-VERIFY, GET_RESPONSE, FETCH = 0x20, 0xC0, 0x12
+GET_RESPONSE, FETCH = 0xC0, 0x12
 # Instructions whose P3 is a length expected, so that T=0 answers them with data at once.
 OUTGOING_INS = frozenset({READ_BINARY, READ_RECORD, STATUS, FETCH})
 APPLICATION_INS = frozenset({INS_STORE_SLOT, INS_DELETE_SLOT, INS_ENABLE_SLOT, INS_LIST_SLOTS})
-PUK1 = 0x81  # where the PIN's unblocking code is kept among the codes; no key reference of TS 102 221 §9.5.1
 
 GSM_CONTEXT, UMTS_CONTEXT = 0x80, 0x81
 RAND_LENGTH = AUTN_LENGTH = 16
@@ -158,66 +157,10 @@ class Card:
     def _asks_pin(self) -> bool:
         return self._state.codes[PIN1].enabled
 
-    def _code(self, reference: int) -> SecretCode:
-        code = self._state.codes.get(reference)
-        if code is None or reference not in (PIN1, ADM1):
-            raise StatusError(Sw.REFERENCE_NOT_FOUND)
-        return code
-
-    def _check(self, code: SecretCode, candidate: bytes, reference: int) -> None:
+    def _use_code(self, command: Command) -> Response:
+        """VERIFY and its kin; the counters they move are stored whatever comes of it."""
         self._changed = True
-        try:
-            code.check(candidate)
-        except StatusError:
-            self._session.verified.discard(reference)
-            raise
-
-    def _verify(self, command: Command) -> Response:
-        """VERIFY (TS 102 221 §11.1.9); without data it tells the tries left."""
-        code = self._code(command.p2)
-        if not command.data:
-            raise StatusError(Sw.TRIES_LEFT | code.tries if code.tries else Sw.CODE_BLOCKED)
-        if not code.enabled:
-            raise StatusError(Sw.CODE_INVALIDATED)
-        self._check(code, command.data, command.p2)
-        self._session.verified.add(command.p2)
-        return Response()
-
-    def _change_code(self, command: Command) -> Response:
-        """CHANGE PIN (§11.1.10): the old code, then the new one."""
-        code = self._code(command.p2)
-        self._require_codes(command, 2)
-        self._check(code, command.data[:8], command.p2)
-        code.replace(command.data[8:])
-        return Response()
-
-    def _switch_pin(self, command: Command) -> Response:
-        """DISABLE PIN and ENABLE PIN (§11.1.11, §11.1.12); an ADM is always asked for."""
-        if command.p2 != PIN1:
-            raise StatusError(Sw.REFERENCE_NOT_FOUND)
-        self._require_codes(command, 1)
-        code = self._code(PIN1)
-        self._check(code, command.data, PIN1)
-        code.enabled = command.ins == 0x28
-        return Response()
-
-    def _unblock(self, command: Command) -> Response:
-        """UNBLOCK PIN (§11.1.13): the PUK, then the new PIN."""
-        puk = self._state.codes.get(PUK1)
-        if command.p2 != PIN1 or puk is None:
-            raise StatusError(Sw.REFERENCE_NOT_FOUND)
-        if not command.data:
-            raise StatusError(Sw.TRIES_LEFT | min(puk.tries, 15) if puk.tries else Sw.CODE_BLOCKED)
-        self._require_codes(command, 2)
-        self._check(puk, command.data[:8], PUK1)
-        self._code(PIN1).replace(command.data[8:])
-        self._session.verified.add(PIN1)
-        return Response()
-
-    @staticmethod
-    def _require_codes(command: Command, count: int) -> None:
-        if len(command.data) != 8 * count:
-            raise StatusError(Sw.WRONG_LENGTH)
+        return execute_code_command(command, self._state.codes, self._session.verified)
 
     def _authenticate(self, command: Command) -> Response:
         """AUTHENTICATE (TS 31.102 §7.1.2): in the USIM, after PIN, with the enabled account's keys."""
@@ -226,7 +169,8 @@ class Card:
         if PIN1 not in self._session.verified and self._asks_pin():
             raise StatusError(Sw.SECURITY_NOT_SATISFIED)
         slot = self._accounts.active
-        milenage = Milenage(slot.profile.k, slot.profile.opc)
+        profile = slot.profile
+        milenage = Milenage(profile.k, profile.opc)
         rand, rest = _take(command.data, RAND_LENGTH)
         if command.p2 == GSM_CONTEXT and not rest:
             sres, kc = gsm_answer(milenage.f2345(rand))
@@ -300,11 +244,7 @@ class Card:
 
 
 _HANDLERS: dict[int, Callable[[Card, Command], Response]] = {
-    VERIFY: Card._verify,
-    0x24: Card._change_code,
-    0x26: Card._switch_pin,
-    0x28: Card._switch_pin,
-    0x2C: Card._unblock,
+    **dict.fromkeys(CODE_INS, Card._use_code),
     0x88: Card._authenticate,
     0x10: Card._terminal_profile,
     FETCH: Card._fetch,

@@ -9,7 +9,14 @@ import hmac
 
 import msgspec
 
-from simcard.uicc.apdu import StatusError, Sw
+from simcard.uicc.apdu import Command, Response, StatusError, Sw
+from simcard.uicc.files import ADM1, PIN1
+
+# Where the PIN's unblocking code is kept among the codes; no key reference of TS 102 221 §9.5.1, so no APDU names it.
+PUK1 = 0x81
+
+VERIFY, CHANGE, DISABLE, ENABLE, UNBLOCK = 0x20, 0x24, 0x26, 0x28, 0x2C
+CODE_INS = frozenset({VERIFY, CHANGE, DISABLE, ENABLE, UNBLOCK})
 
 CODE_LENGTH = 8
 # TS 102 221 §9.5.1: three tries for a PIN, ten for its unblocking code; ADM by custom as a PIN.
@@ -61,3 +68,35 @@ def encode_code(digits: str) -> bytes:
     if len(raw) != CODE_LENGTH:
         raise ValueError("a code is 4 to 8 digits, or 16 hex digits")
     return raw
+
+
+def execute_code_command(command: Command, codes: dict[int, SecretCode], verified: set[int]) -> Response:
+    """VERIFY, CHANGE, DISABLE, ENABLE or UNBLOCK PIN (TS 102 221 §11.1.9 to §11.1.13).
+
+    Changes `codes` and the session's `verified` references; the caller stores `codes` also when this raises.
+    """
+    reference = command.p2
+    code = codes.get(reference)
+    if code is None or reference not in (PIN1, ADM1) or (reference == ADM1 and command.ins not in (VERIFY, CHANGE)):
+        raise StatusError(Sw.REFERENCE_NOT_FOUND)
+    asked = codes.get(PUK1) if command.ins == UNBLOCK else code
+    if asked is None:
+        raise StatusError(Sw.REFERENCE_NOT_FOUND)
+    if not command.data and command.ins in (VERIFY, UNBLOCK):
+        raise StatusError(Sw.TRIES_LEFT | min(asked.tries, 15) if asked.tries else Sw.CODE_BLOCKED)
+    if command.ins == VERIFY and not code.enabled:
+        raise StatusError(Sw.CODE_INVALIDATED)
+    replaces = command.ins in (CHANGE, UNBLOCK)
+    if len(command.data) != CODE_LENGTH * (1 + replaces):
+        raise StatusError(Sw.WRONG_LENGTH)
+    try:
+        asked.check(command.data[:CODE_LENGTH])
+    except StatusError:
+        verified.discard(reference)
+        raise
+    if replaces:
+        code.replace(command.data[CODE_LENGTH:])
+    if command.ins in (DISABLE, ENABLE):
+        code.enabled = command.ins == ENABLE
+    verified.add(reference)
+    return Response()

@@ -7,7 +7,7 @@ import pytest
 from ota.profile import MULTI_ACCOUNT_TAR, MobileProfile, delete_slot, list_slots, parse_slot_list, store_slot
 from ota.scp80.packet import KeySet, ProofOfReceipt, decode_response, encode_command
 from ota.scp80.parameters import KeyByte, ResponseStatus, Spi
-from ota.scp80.remote import CompactResponse, join_commands
+from ota.scp80.remote import CompactResponse, ExpandedResponse, encode_script, join_commands
 from ota.scp80.sms import build_delivers, parse_submit, unwrap_response
 from simcard.readers import MemoryLink
 from simcard.uicc import Card, personalise
@@ -64,10 +64,11 @@ class World:
         return self
 
     def pack(self, commands: list[bytes], spi: Spi | None = None) -> list[bytes]:
+        return self.pack_data(join_commands(commands), spi, MULTI_ACCOUNT_TAR)
+
+    def pack_data(self, data: bytes, spi: Spi | None, tar: bytes) -> list[bytes]:
         self.counter += 1
-        packet = encode_command(
-            join_commands(commands), keys=KEYS, spi=spi or Spi(), tar=MULTI_ACCOUNT_TAR, counter=self.counter
-        )
+        packet = encode_command(data, keys=KEYS, spi=spi or Spi(), tar=tar, counter=self.counter)
         return build_delivers(packet, originator="+79990000001", timestamp=bytes(7), reference=self.counter)
 
     async def send(self, tpdus: list[bytes]) -> ProofOfReceipt:
@@ -146,6 +147,22 @@ async def test_a_forged_packet_is_refused_and_moves_no_counter(world: World) -> 
 async def test_a_packet_without_ciphering_is_too_weak_for_commands_that_carry_keys(world: World) -> None:
     proof = await world.send(world.pack(store_slot(1, ABROAD), Spi(ciphering=False)))
     assert proof.status is ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
+
+
+async def test_files_are_managed_over_the_air_in_both_formats_without_moving_the_phones_selection(world: World) -> None:
+    world.link.send_apdu_checksw("00a40004026f46", "9???")
+    commands = [bytes.fromhex("00a40004026f07"), bytes.fromhex("00b0000009")]
+    compact = await world.send(world.pack_data(join_commands(commands), None, bytes.fromhex("B00010")))
+    assert CompactResponse.decode(compact.data) == CompactResponse(2, 0x9000, bytes.fromhex("082905990000000010"))
+    expanded = await world.send(world.pack_data(encode_script(commands), None, bytes.fromhex("B00010")))
+    assert ExpandedResponse.decode(expanded.data).responses[1].hex() == "082905990000000010" + "9000"
+    assert world.link.send_apdu("00b0000005") == ("01486f6d65", "9000")
+
+
+async def test_an_application_the_card_does_not_have_is_named_and_the_counter_moves(world: World) -> None:
+    tpdus = world.pack_data(b"", None, bytes.fromhex("B0FFFF"))
+    assert (await world.send(tpdus)).status is ResponseStatus.TAR_UNKNOWN
+    assert (await world.send(tpdus)).status is ResponseStatus.CNTR_LOW
 
 
 async def test_a_proof_of_receipt_can_come_as_a_short_message_of_the_card(world: World) -> None:
