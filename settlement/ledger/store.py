@@ -26,6 +26,8 @@ from settlement.ledger.turn import Turn
 
 LOCK: Final = 0x53657175_656E6365  # "Sequence"
 """The advisory lock whose holder is the sequencer."""
+CLOSE_TIMEOUT_S: Final = 5.0
+"""A connection that is not given back by then is cut: its transaction rolls back, which is always safe."""
 CHANNEL: Final = "landfall_head"
 """Where commits are announced with the new size."""
 
@@ -55,8 +57,14 @@ class LedgerStore:
     @asynccontextmanager
     async def open(cls, dsn: str, *, connections: int = 10) -> AsyncIterator["LedgerStore"]:
         """Connect; the tables must be there. `connections`: at most, for this process."""
-        async with asyncpg.create_pool(dsn, min_size=2, max_size=connections, init=_prepare_connection) as pool:
+        pool = await asyncpg.create_pool(dsn, min_size=2, max_size=connections, init=_prepare_connection)
+        try:
             yield cls(pool)
+        finally:
+            try:
+                await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT_S)
+            except TimeoutError:
+                pool.terminate()
 
     async def head(self) -> Head:
         """The committed end of the log; an empty log has one too."""

@@ -1,0 +1,1 @@
+"""Load: benchmarks of every hot path, and (with Locust) suites against running nodes."""
