@@ -1,0 +1,1 @@
+"""The log as it is read: checkpoint, tiles, proofs, entries, events."""

@@ -1,0 +1,1 @@
+"""Finding offers, as their whitelists allow."""

@@ -1,0 +1,1 @@
+"""Sealed payloads beside the log, erasable."""

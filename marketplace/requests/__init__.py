@@ -1,0 +1,1 @@
+"""Requests, for their two parties."""

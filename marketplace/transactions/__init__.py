@@ -1,0 +1,1 @@
+"""Envelopes in, receipts out: the one way to write."""
