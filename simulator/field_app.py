@@ -22,7 +22,7 @@ Errors are RFC 9457 `application/problem+json`: `{"type", "title", "status", "de
 **HLR** of a visited network; bearer: that network's own secret. 401 unauthorized, also for an unknown network.
 
     PUT /networks/{plmn}/subscribers/{imsi}
-    {"k": "32 hex digits", "opc": "32 hex digits", "msisdn": "+49…" or null, "algorithm": "milenage"}
+    {"k": "32 hex digits", "opc": "32 hex digits", "msisdn": "491701234567" or null, "algorithm": "milenage"}
     204                      provisioned; the same body again is 204 too
     409 imsi-in-use          that IMSI is there with another K or OPc
     422 invalid-subscriber   detail says which value and why, never the value of a key

@@ -7,25 +7,17 @@ answers 2xx or the pauses are used up. `close` waits for nothing: what is under 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import logging
-import time
 
 import httpx
+
+from marketplace.networks.webhooks import sign
 
 # The field lives for one demonstration: a node that is down for a minute is waited for, one that is gone is not.
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 ANSWER_TIMEOUT_S = 10.0
 
 _log = logging.getLogger(__name__)
-
-
-def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
-    """Value of `webhook-signature`: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`, keyed by the secret."""
-    signed = f"{message_id}.{timestamp_s}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(secret.encode(), signed, hashlib.sha256)).decode()
 
 
 class Webhooks:
@@ -57,13 +49,7 @@ class Webhooks:
         _log.error("webhook %s was not taken by %s after %d tries", message_id, url, len(PAUSES_S) + 1)
 
     async def _try(self, url: str, secret: str, message_id: str, body: bytes) -> bool:
-        now = int(time.time())
-        headers = {
-            "content-type": "application/json",
-            "webhook-id": message_id,
-            "webhook-timestamp": str(now),
-            "webhook-signature": sign(secret, message_id, now, body),
-        }
+        headers = {"content-type": "application/json", **sign(secret.encode(), message_id, body)}
         try:
             answer = await self._client.post(url, content=body, headers=headers)
         except httpx.HTTPError:
