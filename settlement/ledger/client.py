@@ -34,6 +34,7 @@ from settlement.ledger.messages import Message
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.state import Account, Key, Offer, Request
+from settlement.ledger.tiles import Tile
 
 EXPIRY_S: Final = 300
 """How long an envelope may wait for acceptance: longer than all retries together."""
@@ -210,6 +211,19 @@ class LedgerClient:
         """The newest checkpoint, verified."""
         response = await self._call("GET", Path.CHECKPOINT)
         return await self.see(response.text)
+
+    async def note(self) -> bytes:
+        """The newest checkpoint as the signed note it came in, verified."""
+        response = await self._call("GET", Path.CHECKPOINT)
+        await self.see(response.text)
+        return response.content
+
+    async def bundle(self, tile: Tile) -> bytes:
+        """An entry bundle, for issuer and auditors; it proves nothing yet (`export`). Raises Rejected."""
+        response = await self._call("GET", f"/{tile.path}", authorised=True)
+        if response.status_code >= 400:
+            raise Rejected(_problem(response))
+        return response.content
 
     async def operator_keys(self, operator: str) -> tuple[Key, ...]:
         """The keys of an operator that are valid now."""

@@ -29,20 +29,20 @@ class IdRegister:
     """Octets of a part before it goes to disk: 64 MB in all."""
 
     def __init__(self) -> None:
-        self._parts = [
-            SpooledTemporaryFile(max_size=self.IN_MEMORY)  # noqa: SIM115 - lives as long as the register
-            for _ in range(self.PARTS)
-        ]
+        self._parts: dict[int, SpooledTemporaryFile[bytes]] = {}
 
     def add(self, sender: str, transaction: UUID, index: int) -> None:
         """Note the entry `index`."""
         digest = blake2b(transaction.bytes + sender.encode(), digest_size=16).digest()
-        self._parts[digest[0] % self.PARTS].write(digest + index.to_bytes(8, "big"))
+        number = digest[0] % self.PARTS
+        if (part := self._parts.get(number)) is None:
+            part = self._parts[number] = SpooledTemporaryFile(max_size=self.IN_MEMORY)  # noqa: SIM115 - kept
+        part.write(digest + index.to_bytes(8, "big"))
 
     def find_repeated(self) -> tuple[int, int] | None:
         """(first use, repetition) of the repetition that comes first in the log; None where there is none."""
         found: tuple[int, int] | None = None
-        for part in self._parts:
+        for part in self._parts.values():
             part.seek(0)
             seen: dict[bytes, int] = {}
             while record := part.read(24):
