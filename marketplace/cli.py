@@ -14,8 +14,8 @@ import typer
 from landfall.cli import emit
 from landfall.settings import read_settings
 
-serve = typer.Typer()
-market = typer.Typer(no_args_is_help=True, help="Found and describe the neutral market's ledger.")
+serve = typer.Typer(add_completion=False)
+market = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 class Role(StrEnum):
@@ -38,6 +38,11 @@ def serve_node(
     # The worker processes read their settings from the environment, so that is where options go.
     os.environ.update({f"LANDFALL_{name.upper()}": str(value) for name, value in given.items() if value is not None})
     import_module(f"marketplace.{role}_app").run(read_settings())
+
+
+@market.callback()
+def found_market() -> None:
+    """Found the neutral market's ledger, before it is served for the first time."""
 
 
 @market.command()

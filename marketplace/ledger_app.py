@@ -4,6 +4,7 @@
 process with its own `create_app()`, its own sequencer and its own connections, and they take turns at the database.
 """
 
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,8 @@ MAX_BODY: Final = 1024 * 1024
 """Octets of a body, where a route does not say otherwise: a token request has some hundreds."""
 STOP_S: Final = 10
 """Time that a worker has to finish what it has; followers of events would stay for ever."""
+AT_ONCE: Final = 4096
+"""Requests in progress in one worker: a follower of events is one for as long as it follows."""
 DESCRIPTION: Final = """
 The neutral ledger of a roaming marketplace. Whatever changes shared state is a signed envelope to `/v1/transactions`;
 everything else reads. Amounts are micro-SDRt, times milliseconds since the epoch, hashes lower-case hex.
@@ -92,6 +95,7 @@ def _provide_node(state: State) -> LedgerNode:
 def run(settings: Settings) -> None:
     """Serve until told to stop. Raises LandfallError where no ledger was founded or keys do not open."""
     configure_logging(settings.log_level, as_json=settings.log_json, node="ledger")
+    _allow_connections()
     open_keys(settings)
     origin = require_founded(prepare_database(settings))
     share_metrics()
@@ -107,6 +111,8 @@ def run(settings: Settings) -> None:
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         workers=settings.workers,
+        backlog=AT_ONCE,
+        backpressure=AT_ONCE,
         websockets=False,
         respawn_failed_workers=True,
         respawn_interval=1.0,
@@ -114,6 +120,12 @@ def run(settings: Settings) -> None:
         log_level=LogLevels(settings.log_level),
         log_dictconfig=_OUR_LOGS,
     ).serve()
+
+
+def _allow_connections() -> None:
+    """Take all the open files that this account may have: every connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _free_port(host: str) -> int:

@@ -40,7 +40,8 @@ class PayloadController(Controller):
         found = sha256(ciphertext).hexdigest()
         if found != digest:
             raise ProblemError("malformed", f"the SHA-256 of the {len(ciphertext)} octets sent is {found}")
-        await store_payload(node.store.pool, digest, request.user.operator, ciphertext)
+        if not await store_payload(node.store.pool, digest, request.user.operator, ciphertext):
+            raise ProblemError("already-exists", f"the payload {digest} was erased: seal it anew")
 
     @get(summary="Fetch a sealed payload", media_type="application/octet-stream")
     async def fetch(self, request: Request[Caller, Any, Any], node: Node, digest: Digest) -> Response[bytes]:

@@ -6,7 +6,8 @@ import asyncpg
 
 _PUT: Final = """
 INSERT INTO payloads (digest, sender, stored, ciphertext)
-VALUES ($1, $2, floor(extract(epoch FROM clock_timestamp()) * 1000), $3) ON CONFLICT (digest) DO NOTHING
+VALUES ($1, $2, floor(extract(epoch FROM clock_timestamp()) * 1000), $3)
+ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING ciphertext IS NOT NULL
 """
 _MAY: Final = """
 digest = $1 AND ciphertext IS NOT NULL
@@ -17,9 +18,9 @@ _GET: Final = f"SELECT ciphertext FROM payloads WHERE {_MAY}"  # noqa: S608 - ou
 _ERASE: Final = f"UPDATE payloads SET ciphertext = NULL WHERE {_MAY} RETURNING true"  # noqa: S608
 
 
-async def store_payload(pool: asyncpg.Pool, digest: str, sender: str, ciphertext: bytes) -> None:
-    """Keep a payload. Once stored under a digest nothing changes it; once erased it stays erased."""
-    await pool.execute(_PUT, digest, sender, ciphertext)
+async def store_payload(pool: asyncpg.Pool, digest: str, sender: str, ciphertext: bytes) -> bool:
+    """Keep a payload; nothing changes one that is stored. False where it was erased, which it then stays."""
+    return bool(await pool.fetchval(_PUT, digest, sender, ciphertext))
 
 
 async def read_payload(pool: asyncpg.Pool, digest: str, caller: str) -> bytes | None:
