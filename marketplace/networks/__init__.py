@@ -1,0 +1,1 @@
+"""Whom the node reaches besides the ledger: HLRs of its networks, the carrier of short messages; signed webhooks."""

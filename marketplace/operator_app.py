@@ -1,0 +1,189 @@
+"""The operator's node: one program for home, visited and service provider; roles are per request.
+
+    landfall operator init --config bravo.toml --recovery-file /media/stick/bravo.json
+    landfall serve --role operator                     → run(settings)
+
+The API, all JSON, all with `Authorization: Bearer <staff.token>` but webhooks and health. Errors are RFC 9457 problems
+with `code`; the ledger's own codes pass through. Amounts `_usdr` are micro-SDRt, `_minor` smallest units of the
+currency, times milliseconds since the epoch. What needs the ledger, a card, an HLR or a payment is stored, answered
+202 or 201, and done behind: read the thing again to see its state. The page at /docs has every field.
+
+Node
+    GET  /operator                         who it is, keys, `admitted`, `cursor`, `pending` messages
+    GET  /tasks    POST /tasks/{position}/restart      work that waits or failed, and why
+    GET  /outbox/{message id}              what the ledger answered to a message
+    POST /keys/rotate {"purpose": "sign"|"seal"}
+    GET  /balance                          {available, escrow, held}
+    POST /redemptions {"amount_usdr", "payout"}        202 {id}; GET /outbox/{id} has the answer
+    GET  /statement?from=2026-11-01&to=2026-12-01      lines by counterparty and role, sums
+
+Visited, service provider
+    POST /offers {"terms": Terms, "policy": "auto"|"hold", "supersedes"?}      state publishing → open | rejected
+    GET  /offers    POST /offers/{id}/withdraw
+    POST /profiles  (text/csv: imsi,k,opc,msisdn[,iccid,acc])     {imported, known};   GET /profiles?in_state=free
+    POST /codes?offer={id}  (text, one a line)                    {imported};          or codes are made when needed
+    POST /codes/redeem {"code"}                                   {request}: activates, and closes it
+    POST /requests/{id}/accept             one that is held
+    POST /requests/{id}/decline {"cause"}
+    POST /usage {"batch": "file-17", "records": [{"imsi", "service": "data"|"voice"|"message", "start_ms", "units",
+                 "place", "duration"?, "offset"?, "continues"?}]}      {stored, not_taken: [{record, cause}]}
+    POST /usage/send                       report now;  GET /usage/{request} how far they are
+    POST /requests/{id}/close              reports what there is, then closes; the profile is barred and quarantined
+    POST /webhooks/registrations           from the network, signed: first registration → activate
+
+Home
+    GET  /market/offers?country=&plmn=&category=&service=&publisher=&max_price=&valid_at=     what the ledger shows
+    POST /packages/preview, /packages {"name", "currency", "items": [{"offer", "days"?, "renewals"?, "escrow_usdr"?}],
+                 one of "margin_percent": "25", "margin_minor", "retail_minor"; "round_to_minor"?, "description"?}
+    GET  /packages    POST /packages/{id}/withdraw
+    POST /subscribers {"name", "msisdn", "card": {"iccid", "kic", "kid", "key_index"?, "counter"?, "slots"?}}
+    GET  /subscribers
+    POST /purchases {"subscriber", "package", "provider"?: "test"|"billing", "method"?}
+    GET  /purchases?subscriber=    GET /purchases/{id}
+         state paying → placed | refused; failed where the ledger rejected an item (its `cause` is the code, and what
+         was paid for it is refunded). items[].state waiting → ordering → requested → accepted → delivered → active →
+         closed, or declined, cancelled, expired, rejected; items[].code once an SP code is there
+    POST /requests/{id}/cancel {"cause"}
+    POST /webhooks/payments {"payment", "state": "paid"|"refused", "reference"?}      from billing, signed
+
+Both
+    GET  /requests?role=&state=    GET /requests/{id}    GET /requests/{id}/ledger (as the ledger has it, with use)
+    GET  /health/live /health/ready /metrics /docs
+"""
+
+import hmac
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+
+from landfall.observability import configure_logging, measure_requests, observability_router, share_metrics
+from landfall.settings import Settings, read_settings
+from marketplace.openapi import describe_api, static_files
+from marketplace.operator_node import Node, open_node, prepare_database
+from marketplace.operator_problems import HANDLERS, Refusal
+from marketplace.operator_settings import read_operator_settings
+from marketplace.packages.controller import PackageController
+from marketplace.profiles.controller import CodeController, ProfileController
+from marketplace.statements.controller import OwnController, TreasuryController
+from marketplace.storefront.controller import PaymentController, PurchaseController
+from marketplace.subscribers.controller import SubscriberController
+from marketplace.usage.controller import UsageController
+from marketplace.wholesale.controller import (
+    MarketController,
+    OfferController,
+    RegistrationController,
+    RequestController,
+)
+
+MAX_BODY: Final = 1024 * 1024
+"""Octets of a body, where a route does not say otherwise: an offer in sixteen languages has some 100 kB."""
+STOP_S: Final = 10
+"""Time that a worker has to finish what it has."""
+_OPEN_PATHS: Final = ("/health", "/metrics", "/docs")
+_OUR_LOGS: Final[dict[str, Any]] = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
+"""Granian's own logs go the way of all others."""
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The application of one worker; settings are the environment's where none are given."""
+    settings = settings or read_settings()
+    configure_logging(settings.log_level, as_json=settings.log_json, node=read_operator_settings(settings.data_dir).id)
+
+    @asynccontextmanager
+    async def hold_node(app: Litestar) -> AsyncIterator[None]:
+        async with open_node(settings) as node:
+            app.state.node = node
+            yield
+
+    async def ping() -> None:
+        node: Node = app.state.node
+        await node.database.ping()
+
+    app = Litestar(
+        [
+            OwnController,
+            TreasuryController,
+            OfferController,
+            MarketController,
+            RequestController,
+            RegistrationController,
+            ProfileController,
+            CodeController,
+            UsageController,
+            SubscriberController,
+            PackageController,
+            PurchaseController,
+            PaymentController,
+            static_files(),
+            observability_router({"database": ping}),
+        ],
+        dependencies={"node": Provide(_provide_node, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        guards=[require_staff],
+        lifespan=[hold_node],
+        logging_config=None,
+        middleware=[measure_requests("operator")],
+        openapi_config=describe_api("Landfall operator node", __doc__ or ""),
+        request_max_body_size=MAX_BODY,
+    )
+    return app
+
+
+def _provide_node(state: State) -> Node:
+    node: Node = state.node
+    return node
+
+
+def require_staff(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let staff in, by the token of the data folder. Raises Refusal `unauthorized`."""
+    if handler.opt.get("exclude_from_auth") or connection.scope["path"].startswith(_OPEN_PATHS):
+        return
+    node: Node = connection.app.state.node
+    scheme, _, offered = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(offered.encode(), node.token.encode()):
+        raise Refusal("unauthorized", "the staff token is missing or wrong")
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop. Raises LandfallError where `landfall operator init` has not been here."""
+    own = read_operator_settings(settings.data_dir)
+    configure_logging(settings.log_level, as_json=settings.log_json, node=own.id)
+    settings.require_kek()
+    prepare_database(settings)
+    share_metrics()
+    port = settings.port or _free_port(settings.host)
+    structlog.get_logger(__name__).info(
+        "serving an operator", operator=own.id, url=f"http://{settings.host}:{port}", workers=settings.workers
+    )
+    Granian(
+        f"{__name__}:create_app",
+        factory=True,
+        address=settings.host,
+        port=port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        workers=settings.workers,
+        websockets=False,
+        respawn_failed_workers=True,
+        respawn_interval=1.0,
+        workers_kill_timeout=STOP_S,
+        log_level=LogLevels(settings.log_level),
+        log_dictconfig=_OUR_LOGS,
+    ).serve()
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

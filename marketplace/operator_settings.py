@@ -1,0 +1,118 @@
+"""What an operator's node knows of itself and of the world: `operator.toml` in its data folder.
+
+    id = "bravo"
+    name = "Bravo Mobile"
+    country = "DE"
+    tadig = "DEUBR"                      # operators have one; service providers do not
+    plmns = ["26201"]
+    currency = "EUR"                     # of its retail prices
+
+    [ledger]
+    url = "http://127.0.0.1:8400"
+    key = "landfall.example+…"           # the origin's C2SP verifier key, had from elsewhere than the ledger
+
+    [carrier]                            # what brings short messages to its subscribers' cards
+    url = "http://127.0.0.1:9000"
+
+    [[networks]]                         # networks it runs; each provisions its HLR at `url`
+    plmn = "26201"
+    url = "http://127.0.0.1:9000"
+    spn = "Bravo"
+    smsc = "+491710760000"
+    coverage = ["262"]                   # optional: MCCs and PLMNs its profiles are good for besides the offer's PLMNs
+
+    [billing]                            # direct operator billing, see marketplace/payments
+    url = "http://127.0.0.1:9100/charges"
+
+Secrets are not in the file but in the keystore, by these names: `carrier`, `network-<plmn>` (bearer tokens),
+`webhook-<plmn>` and `billing` (Standard Webhooks secrets). `landfall operator secret NAME < file` stores one.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from landfall.errors import LandfallError
+from settlement.ledger.messages import Country, Plmn
+
+FILE: Final = "operator.toml"
+TOKEN_FILE: Final = "staff.token"  # noqa: S105 - a file's name
+KEYS_FOLDER: Final = "keys"
+
+
+class OperatorSettingsError(LandfallError):
+    """operator.toml is missing or wrong; says where and what to do."""
+
+
+class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The neutral ledger: where it answers, and the verifier key it is believed by."""
+
+    url: str
+    key: str
+
+
+class CarrierSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The carrier of short messages."""
+
+    url: str
+
+
+class BillingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The billing system that puts charges on phone bills."""
+
+    url: str
+
+
+class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One of the operator's own networks, and what its profiles say."""
+
+    plmn: Plmn
+    url: str
+    spn: Annotated[str, Meta(max_length=16)]
+    smsc: Annotated[str, Meta(pattern=r"^\+[0-9]{5,15}$")]
+    coverage: tuple[str, ...] = ()
+
+
+class OperatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The file's contents; `rates` is a CSV of dated currency rates instead of the sample that comes with Landfall."""
+
+    id: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{1,30}[a-z0-9]$")]
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    country: Country
+    ledger: LedgerSettings
+    tadig: str | None = None
+    plmns: tuple[Plmn, ...] = ()
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "EUR"
+    rates: Path | None = None
+    carrier: CarrierSettings | None = None
+    networks: tuple[NetworkSettings, ...] = ()
+    billing: BillingSettings | None = None
+
+    def network(self, plmn: str) -> NetworkSettings | None:
+        """The operator's own network of that PLMN."""
+        return next((network for network in self.networks if network.plmn == plmn), None)
+
+
+def parse_operator_settings(text: str, source: str) -> OperatorSettings:
+    """Read the file's text. Raises `OperatorSettingsError`."""
+    try:
+        return msgspec.convert(tomllib.loads(text), OperatorSettings)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise OperatorSettingsError(
+            f"{source}: {error}; the form is in `landfall operator init --help`, mend it there"
+        ) from None
+
+
+def read_operator_settings(data_dir: Path) -> OperatorSettings:
+    """Read `operator.toml` of a data folder. Raises `OperatorSettingsError`."""
+    path = data_dir / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OperatorSettingsError(
+            f"{path} cannot be read ({error.strerror}): make it with `landfall operator init --config your.toml`"
+        ) from None
+    return parse_operator_settings(text, str(path))

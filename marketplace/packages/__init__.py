@@ -1,0 +1,1 @@
+"""Packages: other operators' offers bundled, priced in local currency, the margin seen before publishing."""

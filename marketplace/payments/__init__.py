@@ -1,0 +1,1 @@
+"""Payments of subscribers behind one small interface: a test provider, and direct operator billing."""

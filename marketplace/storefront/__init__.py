@@ -1,0 +1,1 @@
+"""Purchases: paid, ordered on the ledger, delivered to the card, refunded where an item came to nothing."""

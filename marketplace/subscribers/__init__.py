@@ -1,0 +1,1 @@
+"""Subscribers and their cards: the only place where a person is known."""

@@ -1,0 +1,161 @@
+"""Subscribers, their multi-account SIMs and those cards' OTA key sets.
+
+Key sets go encrypted into `ota.outbox`, whose counter is the card's; here stay the person and the slots.
+"""
+
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from marketplace.ledger_link.outbox import now_ms
+from marketplace.operator_database import Database, execute, fetch, fetch_one
+from marketplace.operator_problems import Refusal
+from ota.keysets import CardKeys
+from ota.outbox import PostgresOutbox
+from ota.scp80.packet import KeySet
+from ota.scp80.parameters import CipherAlgorithm, KeyByte
+from settlement.ledger.ids import new_id
+
+HexKey = Annotated[str, Meta(pattern="^(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{48}|[0-9A-Fa-f]{64})$")]
+
+
+class NewCard(Struct, frozen=True, forbid_unknown_fields=True):
+    """A card's OTA key set: AES keys in hex, the key set's index, the last counter used, and its slots besides home."""
+
+    iccid: Annotated[str, Meta(pattern="^[0-9]{18,20}$")]
+    kic: HexKey
+    kid: HexKey
+    key_index: Annotated[int, Meta(ge=1, le=15)] = 1
+    counter: Annotated[int, Meta(ge=0)] = 0
+    slots: Annotated[int, Meta(ge=1, le=15)] = 7
+
+    def __repr__(self) -> str:
+        return "NewCard(…)"
+
+
+class NewSubscriber(Struct, frozen=True, forbid_unknown_fields=True):
+    """A person with a card."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    msisdn: Annotated[str, Meta(pattern=r"^\+[0-9]{5,15}$")]
+    card: NewCard
+
+    def __repr__(self) -> str:
+        return "NewSubscriber(…)"
+
+
+class Subscriber(Struct, frozen=True):
+    """A subscriber as staff see them."""
+
+    id: UUID
+    name: str
+    msisdn: str
+    iccid: str
+    slots: int
+    added_ms: int
+
+    def __repr__(self) -> str:
+        return f"Subscriber({self.id})"
+
+
+class Subscribers:
+    """The home operator's subscribers."""
+
+    def __init__(self, database: Database, cards: PostgresOutbox) -> None:
+        self._database = database
+        self._cards = cards
+
+    async def add(self, new: NewSubscriber) -> Subscriber:
+        """Enter a subscriber and the card. Raises Refusal `already-exists` for a known ICCID."""
+        algorithm = KeyByte(new.card.key_index, CipherAlgorithm.AES_CBC)
+        keys = KeySet(
+            kic=algorithm, kic_key=bytes.fromhex(new.card.kic), kid=algorithm, kid_key=bytes.fromhex(new.card.kid)
+        )
+        card = CardKeys(iccid=new.card.iccid, keys=keys)
+        async with self._database.read() as connection:
+            if await fetch_one(connection, Subscriber, "SELECT * FROM subscribers WHERE iccid = :i", i=card.iccid):
+                raise Refusal("already-exists", "a subscriber has this card already")
+        await self._cards.add_card(card, counter=new.card.counter)
+        async with self._database.begin() as connection:
+            found = await fetch_one(
+                connection,
+                Subscriber,
+                "INSERT INTO subscribers (id, name, msisdn, iccid, slots, added_ms)"
+                " VALUES (:id, :name, :msisdn, :iccid, :slots, :now) ON CONFLICT (iccid) DO NOTHING RETURNING *",
+                id=new_id(),
+                name=new.name,
+                msisdn=new.msisdn,
+                iccid=new.card.iccid,
+                slots=new.card.slots,
+                now=now_ms(),
+            )
+        if found is None:
+            raise Refusal("already-exists", "a subscriber has this card already")
+        return found
+
+    async def list(self) -> list[Subscriber]:
+        """All subscribers, oldest first."""
+        async with self._database.read() as connection:
+            return await fetch(connection, Subscriber, "SELECT * FROM subscribers ORDER BY id")
+
+
+async def get_subscriber(connection: AsyncConnection, subscriber: UUID) -> Subscriber:
+    """One subscriber. Raises Refusal `not-found`."""
+    found = await fetch_one(connection, Subscriber, "SELECT * FROM subscribers WHERE id = :id", id=subscriber)
+    if found is None:
+        raise Refusal("not-found", f"there is no subscriber {subscriber}")
+    return found
+
+
+class CardSlot(Struct, frozen=True):
+    """A slot of a card that a request occupies; `fingerprint` tells what the card should hold."""
+
+    iccid: str
+    slot: int
+    request: UUID
+    state: str
+    packet: UUID | None
+    fingerprint: bytes | None
+
+
+async def find_slot(connection: AsyncConnection, request: UUID) -> CardSlot | None:
+    """The slot of a request's profile."""
+    return await fetch_one(connection, CardSlot, "SELECT * FROM card_slots WHERE request = :r", r=request)
+
+
+async def reserve_slot(connection: AsyncConnection, subscriber: Subscriber, request: UUID) -> CardSlot | None:
+    """The slot a request has, or the card's lowest free one; None where all are taken."""
+    if (found := await find_slot(connection, request)) is not None:
+        return found
+    return await fetch_one(
+        connection,
+        CardSlot,
+        "INSERT INTO card_slots (iccid, slot, request, state) SELECT :iccid, number, :request, 'reserved'"
+        " FROM generate_series(1, CAST(:slots AS int)) AS number WHERE number NOT IN"
+        " (SELECT slot FROM card_slots WHERE iccid = :iccid) ORDER BY number LIMIT 1 RETURNING *",
+        iccid=subscriber.iccid,
+        slots=subscriber.slots,
+        request=request,
+    )
+
+
+async def update_slot(
+    connection: AsyncConnection, request: UUID, *, state: str, packet: UUID | None, fingerprint: bytes | None
+) -> None:
+    """Note how far a slot has come and which packet is on its way."""
+    await execute(
+        connection,
+        "UPDATE card_slots SET state = :state, packet = :packet, fingerprint = coalesce(:fingerprint, fingerprint)"
+        " WHERE request = :request",
+        request=request,
+        state=state,
+        packet=packet,
+        fingerprint=fingerprint,
+    )
+
+
+async def free_slot(connection: AsyncConnection, request: UUID) -> None:
+    """The slot is empty again."""
+    await execute(connection, "DELETE FROM card_slots WHERE request = :request", request=request)

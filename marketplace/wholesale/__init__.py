@@ -1,0 +1,1 @@
+"""Offers and requests as this operator has them: published, ordered, answered, ended."""
