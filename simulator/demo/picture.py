@@ -16,6 +16,7 @@ LEDGER: Final = "ledger"
 
 _LEFT, _SPACING, _RIGHT = 110, 168, 70
 _HEAD, _ROW, _STEP = 64, 36, 46
+_MARGIN, _CHARACTER = 60, 6.0
 _COLOURS: Final = {
     Via.LEDGER: "#1d4ed8",
     Via.API: "#64748b",
@@ -53,7 +54,7 @@ def draw_sequence(lines: Sequence[Line], steps: Sequence[StepTaken], lifelines: 
         body.append(_draw_step(step, y, width))
         y += _STEP
         for line in of_step:
-            body.extend(_draw_line(line, y, places))
+            body.extend(_draw_line(line, y, places, width))
             y += _ROW
     height = y + 20
     columns = "".join(_draw_lifeline(name, x, height) for name, x in places.items())
@@ -67,8 +68,8 @@ def _draw_markers() -> str:
     return (
         "<defs>"
         + "".join(
-            f'<marker id="to-{via}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
-            f'<path d="M0 0 10 5 0 10z" fill="{colour}"/></marker>'
+            f'<marker id="to-{via}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7"'
+            f' orient="auto"><path d="M0 0 10 5 0 10z" fill="{colour}"/></marker>'
             for via, colour in _COLOURS.items()
         )
         + "</defs>"
@@ -93,7 +94,7 @@ def _draw_step(step: StepTaken, y: int, width: int) -> str:
     )
 
 
-def _draw_line(line: Line, y: int, places: dict[str, int]) -> Iterable[str]:
+def _draw_line(line: Line, y: int, places: dict[str, int], width: int) -> Iterable[str]:
     source, target = (places.get(_lifeline(party)) for party in (line.source, line.target or line.source))
     if source is None or target is None:
         return
@@ -103,20 +104,32 @@ def _draw_line(line: Line, y: int, places: dict[str, int]) -> Iterable[str]:
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     if source == target:
         yield f'<path d="M{source} {base - 8} h26 v10 h-22" {stroke}{dashes}/>'
-        yield _draw_label(line, source + 36, base - 1, "start")
+        yield _draw_label(line, source + 36 + _label_width(line) // 2, base + 1, width)
         return
     end = target - 4 if target > source else target + 4
     yield f'<line x1="{source}" y1="{base}" x2="{end}" y2="{base}" {stroke}{dashes}/>'
     middle = places.get(LEDGER)
     if line.via is Via.LEDGER and middle is not None and min(source, target) <= middle <= max(source, target):
         yield f'<circle cx="{middle}" cy="{base}" r="5" fill="{colour}" stroke="#ffffff" stroke-width="1.5"/>'
-    yield _draw_label(line, (source + target) // 2, base - 7, "middle")
+    yield _draw_label(line, (source + target) // 2, base - 7, width)
 
 
-def _draw_label(line: Line, x: int, y: int, anchor: str) -> str:
-    what = line.what if line.people == 1 else f"{line.what} ×{line.people}"
+def _draw_label(line: Line, x: int, y: int, width: int) -> str:
+    """Text around x, moved where it would leave the picture."""
+    half = _label_width(line) // 2
+    x = max(_MARGIN + half, min(x, width - half - 8))
     amount = "" if line.amount_usdr is None else f'<tspan class="amount">  {format_sdrt(line.amount_usdr)}</tspan>'
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" class="what">{escape(what)}{amount}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="middle" class="what">{escape(_words(line))}{amount}</text>'
+
+
+def _words(line: Line) -> str:
+    return line.what if line.people == 1 else f"{line.what} ×{line.people}"
+
+
+def _label_width(line: Line) -> int:
+    """Pixels of a label, near enough: fonts differ."""
+    amount = 0 if line.amount_usdr is None else 2 + len(format_sdrt(line.amount_usdr))
+    return round((len(_words(line)) + 1.1 * amount) * _CHARACTER)
 
 
 def _lifeline(party: str) -> str:
