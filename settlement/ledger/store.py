@@ -21,6 +21,7 @@ from msgspec import Struct
 from settlement.ledger.execution import EMPTY_CHAIN
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import Frontier
+from settlement.ledger.rows import KeptRows
 from settlement.ledger.tiles import TILE_WIDTH, Tile, encode_bundle
 from settlement.ledger.turn import Turn
 
@@ -52,6 +53,7 @@ class LedgerStore:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
+        self._kept = KeptRows()
 
     @classmethod
     @asynccontextmanager
@@ -83,7 +85,7 @@ class LedgerStore:
             if row is None:
                 await connection.execute(_FIRST_HEAD, EMPTY_CHAIN, Frontier().to_bytes())
                 row = await connection.fetchrow(_HEAD_AND_CLOCK)
-            yield Turn(connection, _head(row), int(row["clock"]))
+            yield Turn(connection, self._kept, _head(row), int(row["clock"]))
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[AsyncIterator[int]]:

@@ -1,23 +1,20 @@
-"""One turn of writing: load the rows a batch touches, and store what it changed, both in bulk.
+"""One turn of writing: name and load the rows that a batch touches, and store what it changed, both in bulk.
 
-Every query is made from the rows' own fields (`state`) and tables (`tables`): rows are found by key, new ones go in by
-COPY, changed ones by one UPDATE … FROM unnest a table.
+Which rows a message names stands in `_name_rows`; what follows from those (a request's offer and accounts) in `load`.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
-import msgspec
-from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql
 
 from settlement.ledger.envelope import Envelope
 from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
 from settlement.ledger.merkle import TileRow
 from settlement.ledger.messages import AddKey, Admit, Mint, PlaceRequest, PublishOffer, Recover, Redeem, ReportUsage
+from settlement.ledger.rows import KeptRows, insert, select_keys_of, update
 from settlement.ledger.state import (
     Account,
     Deposit,
@@ -30,10 +27,7 @@ from settlement.ledger.state import (
     Row,
     State,
 )
-from settlement.ledger.tables import TABLES
 from settlement.ledger.tables import entries as entries_table
-
-R = TypeVar("R", bound=Row)
 
 
 class StoredEntry(NamedTuple):
@@ -50,41 +44,12 @@ class StoredEntry(NamedTuple):
     envelope: bytes
 
 
-MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
-    Ledger: ("minted", "burned"),
-    Operator: (),
-    Key: ("until",),
-    Account: ("available", "escrow", "held"),
-    Deposit: (),
-    Redemption: ("state",),
-    Offer: ("status", "stock"),
-    Request: (
-        "state",
-        "report_by",
-        "escrow",
-        "charged",
-        "renewals",
-        "payload",
-        "activated",
-        "period_ends",
-        "sequence",
-        "used_octets",
-        "used_seconds",
-        "used_messages",
-        "limit_octets",
-        "limit_seconds",
-        "limit_messages",
-        "call_seconds",
-    ),
-}
-"""Fields that a rule may change; the others stand from the row's making."""
-
-
 class Turn:
     """The lock, held. `head` is the log's end, `clock` the database's time in milliseconds since the epoch."""
 
-    def __init__(self, connection: asyncpg.Connection, head: Any, clock: int) -> None:
+    def __init__(self, connection: asyncpg.Connection, kept: KeptRows, head: Any, clock: int) -> None:
         self._connection = connection
+        self._kept = kept
         self._stored: dict[type[Row], set[Any]] = defaultdict(set)
         self.head = head
         self.clock = clock
@@ -111,7 +76,9 @@ class Turn:
         await self._fetch(state, Account, accounts)
         recovering = {key.operator for key in state.all(Key) if key.purpose == "recovery"}
         if recovering:
-            state.load(self._note(Key, await self._connection.fetch(_KEYS_OF, list(recovering))))
+            keys = await select_keys_of(self._connection, recovering)
+            self._stored[Key].update(key.kid for key in keys)
+            state.load(keys)
         return state
 
     async def earlier(self, envelopes: Sequence[Envelope]) -> list[StoredEntry]:
@@ -133,15 +100,10 @@ class Turn:
             changed[row_type].append(row)
         for row_type, rows in changed.items():
             stored = self._stored[row_type]
-            new = [row for row in rows if row.key not in stored]
-            if new:
-                fields = row_type.__struct_fields__
-                records = [[getattr(row, field) for field in fields] for row in new]
-                await copy(TABLES[row_type].name, records=records, columns=fields)
-            old = [row for row in rows if row.key in stored]
-            if old:
-                columns = [[getattr(row, field) for row in old] for field in (row_type.KEY, *MUTABLE[row_type])]
-                await self._connection.execute(_UPDATE[row_type], *columns)
+            if new := [row for row in rows if row.key not in stored]:
+                await insert(self._connection, row_type, new)
+            if old := [row for row in rows if row.key in stored]:
+                await update(self._connection, row_type, old)
 
     async def move_head(self, size: int, time: int, chain: bytes, frontier: bytes, digested: int) -> None:
         """Set the head and announce it; both take effect with the commit."""
@@ -150,13 +112,10 @@ class Turn:
 
     async def _fetch(self, state: State, row_type: type[Row], keys: set[Any]) -> None:
         if keys:
-            state.load(self._note(row_type, await self._connection.fetch(_SELECT[row_type], list(keys))))
+            rows = await self._kept.fetch(self._connection, row_type, keys)
+            self._stored[row_type].update(row.key for row in rows)
+            state.load(rows)
             state.load_absent(row_type, keys)
-
-    def _note(self, row_type: type[R], records: Iterable[asyncpg.Record]) -> list[R]:
-        rows = [_read(row_type, record) for record in records]
-        self._stored[row_type].update(row.key for row in rows)
-        return rows
 
 
 def _name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
@@ -220,36 +179,10 @@ def _seal_ids(key: str) -> set[str]:
         return set()
 
 
-def _read(row_type: type[R], record: asyncpg.Record) -> R:
-    if row_type in _PLAIN:
-        return row_type(**record)
-    return msgspec.convert(dict(record), row_type, builtin_types=(bytes, UUID))
-
-
 def _quoted(columns: Iterable[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
 
 
-_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption})
-"""Row types whose columns are their fields as they are; the others hold tuples and nested values."""
 _ENTRY_COLUMNS: Final = [column.name for column in entries_table.columns]
 _EARLIER: Final = f"SELECT {_quoted(_ENTRY_COLUMNS)} FROM entries WHERE id = ANY($1)"  # noqa: S608
-_KEYS_OF: Final = f"SELECT {', '.join(Key.__struct_fields__)} FROM keys WHERE operator = ANY($1)"  # noqa: S608 - our own column names
 _MOVE_HEAD: Final = "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5"
-
-
-def _select(row_type: type[Row], table: Table) -> str:
-    return f"SELECT {', '.join(row_type.__struct_fields__)} FROM {table.name} WHERE {row_type.KEY} = ANY($1)"  # noqa: S608
-
-
-def _update(row_type: type[Row], table: Table) -> str:
-    fields = (row_type.KEY, *MUTABLE[row_type])
-    arrays = (f"${place}::{table.c[field].type.compile(_POSTGRESQL)}[]" for place, field in enumerate(fields, 1))
-    changes = ", ".join(f"{field} = new.{field}" for field in MUTABLE[row_type])
-    new = f"unnest({', '.join(arrays)}) AS new({', '.join(fields)})"
-    return f"UPDATE {table.name} AS old SET {changes} FROM {new} WHERE old.{row_type.KEY} = new.{row_type.KEY}"  # noqa: S608
-
-
-_SELECT: Final = {row_type: _select(row_type, table) for row_type, table in TABLES.items()}
-_UPDATE: Final = {row_type: _update(row_type, table) for row_type, table in TABLES.items() if MUTABLE[row_type]}

@@ -1,0 +1,136 @@
+"""Rows of state in PostgreSQL: found by key, new ones by COPY, changed ones by one UPDATE … FROM unnest a table.
+
+All SQL is made from the rows' own fields (`state`) and their tables (`tables`). What of a row can never change is kept
+in memory after the first time (`KeptRows`), so a turn asks the database only for what may have.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from msgspec import structs
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+
+from settlement.ledger.state import Account, Deposit, Key, Ledger, Offer, Operator, Redemption, Request, Row
+from settlement.ledger.tables import TABLES
+
+R = TypeVar("R", bound=Row)
+
+MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
+    Ledger: ("minted", "burned"),
+    Operator: (),
+    Key: ("until",),
+    Account: ("available", "escrow", "held"),
+    Deposit: (),
+    Redemption: ("state",),
+    Offer: ("status", "stock"),
+    Request: (
+        "state",
+        "report_by",
+        "escrow",
+        "charged",
+        "renewals",
+        "payload",
+        "activated",
+        "period_ends",
+        "sequence",
+        "used_octets",
+        "used_seconds",
+        "used_messages",
+        "limit_octets",
+        "limit_seconds",
+        "limit_messages",
+        "call_seconds",
+    ),
+}
+"""Fields that a rule may change; the others stand from the row's making."""
+KEPT: Final = (Operator, Key, Offer)
+"""Row types that many transactions read and few change."""
+MOST_KEPT: Final = 50_000
+"""Rows kept of a type, some 50 MB of offers at most; when it is reached, keeping starts anew."""
+
+
+class KeptRows:
+    """Rows as they were last read, for what cannot have changed since. One a process."""
+
+    def __init__(self) -> None:
+        self._rows: dict[type[Row], dict[Any, Row]] = {row_type: {} for row_type in KEPT}
+
+    async def fetch(self, connection: asyncpg.Connection, row_type: type[R], keys: Iterable[Any]) -> list[R]:
+        """The rows of a type that there are among `keys`, as they are now."""
+        kept: dict[Any, R] | None = self._rows.get(row_type)  # type: ignore[assignment]
+        if kept is None:
+            return await _select(connection, row_type, keys)
+        known = [key for key in keys if key in kept]
+        unknown = [key for key in keys if key not in kept]
+        rows = [kept[key] for key in known]
+        if known and MUTABLE[row_type]:
+            records = await connection.fetch(_SELECT_MUTABLE[row_type], known)
+            rows = [_renew(kept[record[0]], record) for record in records]
+        if unknown:
+            read = await _select(connection, row_type, unknown)
+            if len(kept) + len(read) > MOST_KEPT:
+                kept.clear()
+            kept.update((row.key, row) for row in read)
+            rows += read
+        return rows
+
+
+async def _select(connection: asyncpg.Connection, row_type: type[R], keys: Iterable[Any]) -> list[R]:
+    records = await connection.fetch(_SELECT[row_type], list(keys))
+    if row_type in _PLAIN:
+        return [row_type(**record) for record in records]
+    return [msgspec.convert(dict(record), row_type, builtin_types=(bytes, UUID)) for record in records]
+
+
+def _renew(row: R, record: asyncpg.Record) -> R:
+    """The kept row with its mutable fields as the database has them: mostly the very same row."""
+    changes = {
+        field: value
+        for field, value in zip(MUTABLE[type(row)], record[1:], strict=True)
+        if getattr(row, field) != value
+    }
+    return structs.replace(row, **changes) if changes else row
+
+
+async def select_keys_of(connection: asyncpg.Connection, operators: Iterable[str]) -> list[Key]:
+    """Every key of some operators."""
+    return [Key(**record) for record in await connection.fetch(_KEYS_OF, list(operators))]
+
+
+async def insert(connection: asyncpg.Connection, row_type: type[Row], rows: Sequence[Row]) -> None:
+    """Store new rows of one type."""
+    records = map(structs.astuple, rows)
+    await connection.copy_records_to_table(TABLES[row_type].name, records=records, columns=row_type.__struct_fields__)
+
+
+async def update(connection: asyncpg.Connection, row_type: type[Row], rows: Sequence[Row]) -> None:
+    """Store the mutable fields of rows of one type that are there."""
+    fields = (row_type.KEY, *MUTABLE[row_type])
+    await connection.execute(_UPDATE[row_type], *([getattr(row, field) for row in rows] for field in fields))
+
+
+def _select_sql(row_type: type[Row], table: Table, fields: Iterable[str]) -> str:
+    return f"SELECT {', '.join(fields)} FROM {table.name} WHERE {row_type.KEY} = ANY($1)"  # noqa: S608 - our own names
+
+
+def _update_sql(row_type: type[Row], table: Table) -> str:
+    fields = (row_type.KEY, *MUTABLE[row_type])
+    arrays = (f"${place}::{table.c[field].type.compile(_POSTGRESQL)}[]" for place, field in enumerate(fields, 1))
+    changes = ", ".join(f"{field} = new.{field}" for field in MUTABLE[row_type])
+    new = f"unnest({', '.join(arrays)}) AS new({', '.join(fields)})"
+    return f"UPDATE {table.name} AS old SET {changes} FROM {new} WHERE old.{row_type.KEY} = new.{row_type.KEY}"  # noqa: S608
+
+
+_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption})
+"""Row types whose columns are their fields as they are; the others hold tuples and nested values."""
+_SELECT: Final = {kind: _select_sql(kind, table, kind.__struct_fields__) for kind, table in TABLES.items()}
+_SELECT_MUTABLE: Final = {
+    kind: _select_sql(kind, table, (kind.KEY, *MUTABLE[kind])) for kind, table in TABLES.items() if MUTABLE[kind]
+}
+_UPDATE: Final = {kind: _update_sql(kind, table) for kind, table in TABLES.items() if MUTABLE[kind]}
+_KEYS_OF: Final = f"SELECT {', '.join(Key.__struct_fields__)} FROM keys WHERE operator = ANY($1)"  # noqa: S608
