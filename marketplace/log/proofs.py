@@ -1,19 +1,28 @@
 """Checkpoints and proofs, made from the tiles in the database.
 
-Nothing is kept between calls: what is proven is always a committed tree, and its root is signed only as such.
+What is proven is always a committed tree, and its root is signed only as such. Only complete subtrees are asked for;
+these never change, so those that were asked for are kept: of two proofs in a row, most is the same.
 """
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from msgspec import structs
 
 from settlement.ledger import checkpoint
 from settlement.ledger.api import Proof, Receipt
 from settlement.ledger.checkpoint import Checkpoint
-from settlement.ledger.merkle import Frontier, consistency_proof, inclusion_proof
+from settlement.ledger.merkle import HASH_BYTES, Frontier, Node, consistency_proof, inclusion_proof
 from settlement.ledger.note import Signer, parse_note
 from settlement.ledger.store import LedgerStore
-from settlement.ledger.tiles import Tile, TileReader, consistency_tiles, inclusion_tiles, tile_of_node
+from settlement.ledger.tiles import TileReader, tile_of_node
+
+CACHED_NODES: Final = 16_384
+"""Some 4 MB; a proof takes a few dozen."""
+
+Place = tuple[int, int]
+"""Height and index of a complete subtree."""
 
 
 class Prover:
@@ -22,34 +31,62 @@ class Prover:
     def __init__(self, store: LedgerStore, signer: Signer) -> None:
         self._store = store
         self._signer = signer
+        self._nodes: OrderedDict[Place, bytes] = OrderedDict()
 
     async def prove_receipt(self, receipt: Receipt, note: str) -> Receipt:
         """The receipt with its inclusion in the tree of the checkpoint `note`, which must be of a later size."""
         size = Checkpoint.parse(parse_note(note.encode()).text).size
-        return structs.replace(receipt, checkpoint=note, proof=await self._include(receipt.index, size))
+
+        def prove(node: Node) -> list[bytes]:
+            return inclusion_proof(receipt.index, size, node)
+
+        proof = prove(await self._load(_asked_for(prove), size))
+        return structs.replace(receipt, checkpoint=note, proof=_in_hex(proof))
 
     async def prove_inclusion(self, index: int, size: int) -> Proof:
         """Entry `index` is in the tree of `size` entries. Raises ProofError or LookupError where it cannot be."""
-        return Proof(await self.sign(size), await self._include(index, size))
+        return await self._prove(lambda node: inclusion_proof(index, size, node), size)
 
     async def prove_consistency(self, old: int, new: int) -> Proof:
         """The tree of `new` entries continues that of `old`. Raises ProofError or LookupError where it cannot be."""
-        reader = await self._read(consistency_tiles(old, new), new)
-        return Proof(await self.sign(new), _in_hex(consistency_proof(old, new, reader.node)))
+        return await self._prove(lambda node: consistency_proof(old, new, node), new)
 
-    async def sign(self, size: int) -> str:
-        """The checkpoint of an earlier, committed size. Raises LookupError for one that is not."""
-        edge = [(height, (size >> height) - 1) for height in reversed(range(size.bit_length())) if size >> height & 1]
-        reader = await self._read(dict.fromkeys(tile_of_node(*node, size) for node in edge), size)
-        root = Frontier(size, tuple(reader.node(*node) for node in edge)).root()
-        return checkpoint.sign(Checkpoint(self._signer.verifier.name, size, root), self._signer).decode()
+    async def _prove(self, prove: Callable[[Node], list[bytes]], size: int) -> Proof:
+        edge = _right_edge(size)
+        node = await self._load([*_asked_for(prove), *edge], size)
+        root = Frontier(size, tuple(node(*place) for place in edge)).root()
+        note = checkpoint.sign(Checkpoint(self._signer.verifier.name, size, root), self._signer)
+        return Proof(note.decode(), _in_hex(prove(node)))
 
-    async def _include(self, index: int, size: int) -> tuple[str, ...]:
-        reader = await self._read(inclusion_tiles([index], size), size)
-        return _in_hex(inclusion_proof(index, size, reader.node))
+    async def _load(self, places: Iterable[Place], size: int) -> Node:
+        """The nodes at these places of the tree of `size` entries. Raises LookupError where it is not committed."""
+        nodes = {place: self._nodes.get(place) for place in places}
+        missing = [place for place, node in nodes.items() if node is None]
+        tiles = dict.fromkeys(tile_of_node(*place, size) for place in missing)
+        reader = TileReader((await self._store.node_tiles(tiles)).__getitem__, size)
+        found = {place: reader.node(*place) if node is None else node for place, node in nodes.items()}
+        self._nodes.update(found)
+        for place in found:
+            self._nodes.move_to_end(place)
+        while len(self._nodes) > CACHED_NODES:
+            self._nodes.popitem(last=False)
+        return lambda height, index: found[height, index]
 
-    async def _read(self, tiles: Iterable[Tile], size: int) -> TileReader:
-        return TileReader((await self._store.node_tiles(tiles)).__getitem__, size)
+
+def _asked_for(prove: Callable[[Node], object]) -> list[Place]:
+    places: list[Place] = []
+
+    def note(height: int, index: int) -> bytes:
+        places.append((height, index))
+        return bytes(HASH_BYTES)
+
+    prove(note)
+    return places
+
+
+def _right_edge(size: int) -> list[Place]:
+    """The complete subtrees that make up a tree of `size` leaves, the largest first: what a Frontier holds."""
+    return [(height, (size >> height) - 1) for height in reversed(range(size.bit_length())) if size >> height & 1]
 
 
 def _in_hex(hashes: list[bytes]) -> tuple[str, ...]:
