@@ -1,0 +1,255 @@
+"""Operators' nodes as processes of their own, beside a real ledger and a field of phones and networks.
+
+    async with open_world(ledger, postgres_server, tmp_path) as world:
+        purchase = await world.home.post("/purchases", {...})
+
+The home operator has one subscriber whose multi-account SIM is in a phone in the field; the visited operator has a
+network and five profiles; the service provider sells codes. What they say to each other goes through the ledger.
+"""
+
+import asyncio
+import base64
+import logging
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from landfall.keystore import Keystore
+from landfall.postgres import Server
+from landfall.settings import read_settings
+from marketplace.ledger_link.keys import OperatorKeys
+from marketplace.operator_settings import KEYS_FOLDER, TOKEN_FILE
+from marketplace.operator_setup import initialise
+from ota.profile import MobileProfile
+from ota.scp80.packet import KeySet
+from ota.scp80.parameters import KeyByte
+from settlement.ledger.messages import Admit, Mint
+from settlement.usage.tariff import Tariff
+from simcard.readers import MemoryLink
+from simcard.uicc import personalise
+from simulator.field import Field, Network, Phone
+from simulator.field_app import NetworkAccess, create_field_app, serve_field
+from simulator.hlr import EmbeddedHlr
+from tests.integration.ledger_world import LedgerWorld, free_port, make_terms, wait_until_ready
+
+ICCID = "8970199000000000017"
+HOME_PLMN, VISITED_PLMN = "25099", "26201"
+OTA = KeySet(kic=KeyByte(1, 2), kid=KeyByte(1, 2), kic_key=bytes(range(16)), kid_key=bytes(range(16, 32)))
+PRICE = 2_000_000
+WAIT_S = 20.0
+logging.getLogger("httpx").setLevel(logging.WARNING)  # thousands of polls
+
+
+@dataclass
+class NodeProcess:
+    """One operator's node: its process and its API as staff use it."""
+
+    id: str
+    environment: dict[str, str]
+    url: str
+    api: httpx.AsyncClient
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> None:
+        command = [sys.executable, "-c", "from marketplace.cli import serve; serve()", "--role", "operator"]
+        self.process = subprocess.Popen(command, env=self.environment)
+        if wait:
+            self.await_ready()
+
+    def await_ready(self) -> None:
+        assert self.process is not None
+        wait_until_ready(self.url, self.process)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        assert self.process is not None
+        for child in _children(self.process.pid):
+            os.kill(child, 9)
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    async def get(self, path: str, **params: Any) -> Any:
+        return _read(await self.api.get(path, params=params))
+
+    async def post(self, path: str, body: Any = None) -> Any:
+        content = b"" if body is None else msgspec.json.encode(body)
+        return _read(await self.api.post(path, content=content, headers={"content-type": "application/json"}))
+
+    async def post_text(self, path: str, text: str) -> Any:
+        return _read(await self.api.post(path, content=text, headers={"content-type": "text/csv"}))
+
+    async def wait(self, path: str, holds: Callable[[Any], bool], *, within_s: float = WAIT_S, **params: Any) -> Any:
+        deadline = time.monotonic() + within_s
+        while True:
+            seen = await self.get(path, **params)
+            if holds(seen):
+                return seen
+            assert time.monotonic() < deadline, f"{self.id} {path} after {within_s} s: {seen}"
+            await asyncio.sleep(0.05)
+
+
+@dataclass
+class OperatorWorld:
+    """Three operators, a ledger, a field."""
+
+    ledger: LedgerWorld
+    home: NodeProcess
+    visited: NodeProcess
+    provider: NodeProcess
+    phone: Phone
+    hlr: EmbeddedHlr
+
+    async def sell(self, seller: NodeProcess, *, policy: str = "auto", tariff: Tariff, **terms: Any) -> str:
+        """Publish an offer and wait until it is open; its id."""
+        offer = await seller.post("/offers", {"terms": make_terms(tariff, **terms), "policy": policy})
+        await seller.wait("/offers", lambda seen: _by_id(seen, offer["id"])["state"] == "open")
+        return str(offer["id"])
+
+    async def buy(self, *offers: str, retail_minor: int = 1000, **purchase: Any) -> Any:
+        """The subscriber buys a package of these offers; the purchase as it is at first."""
+        items = [{"offer": offer} for offer in offers]
+        draft = {"name": "Away", "currency": "EUR", "items": items, "retail_minor": retail_minor}
+        package = await self.home.post("/packages", draft)
+        subscriber = (await self.home.get("/subscribers"))[0]
+        return await self.home.post(
+            "/purchases", {"subscriber": subscriber["id"], "package": package["id"], **purchase}
+        )
+
+
+@asynccontextmanager
+async def open_world(
+    ledger: LedgerWorld, server: Server, folder: Path, *, minted: int = 50_000_000
+) -> AsyncIterator[OperatorWorld]:
+    """Found all three, admit them, start them."""
+    secret, mark = secrets.token_hex(16), secrets.token_hex(3)
+    field, hlr = Field(), EmbeddedHlr()
+    home_hlr = EmbeddedHlr()
+    field.add_network(Network(HOME_PLMN, "Home", home_hlr))
+    field.add_network(Network(VISITED_PLMN, "Visited", hlr))
+    phone = await _add_phone(field, home_hlr)
+    field_url, visited_port = f"http://127.0.0.1:{free_port()}", free_port()
+    access = {
+        VISITED_PLMN: NetworkAccess(secret, f"http://127.0.0.1:{visited_port}/webhooks/registrations", secret),
+    }
+    carrier = f'[carrier]\nurl = "{field_url}"\n'
+    network = f'[[networks]]\nplmn = "{VISITED_PLMN}"\nurl = "{field_url}"\nspn = "Visited"\nsmsc = "+491710760000"\n'
+    async with AsyncExitStack() as stack:
+        app = create_field_app(field, carrier_secret=secret, access=access)
+        await stack.enter_async_context(serve_field(app, "127.0.0.1", int(field_url.rsplit(":", 1)[1])))
+        nodes = []
+        for name, more, port in (("home", carrier, 0), ("visited", network, visited_port), ("provider", "", 0)):
+            node = await _found(ledger, server, folder, f"{name}-{mark}", more, secret, port or free_port())
+            stack.push_async_callback(node.api.aclose)
+            stack.callback(node.stop)
+            nodes.append(node)
+        async with ledger.issuer_client() as issuer:
+            deposit = f"deposit of {nodes[0].id}"
+            if minted:
+                await issuer.submit(issuer.make(Mint, to=nodes[0].id, amount=minted, deposit=deposit))
+        for node in nodes:
+            node.start(wait=False)
+        for node in nodes:
+            await asyncio.to_thread(node.await_ready)
+        world = OperatorWorld(ledger, *nodes, phone, hlr)
+        await _stock(world)
+        yield world
+
+
+async def _found(
+    ledger: LedgerWorld, server: Server, folder: Path, name: str, more: str, secret: str, port: int
+) -> NodeProcess:
+    database = name.replace("-", "_")
+    server.create_database(database)
+    environment = {
+        **os.environ,
+        "LANDFALL_DATA_DIR": str(folder / name),
+        "LANDFALL_DATABASE_URL": server.dsn(database),
+        "LANDFALL_KEK": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "LANDFALL_PORT": str(port),
+        "LANDFALL_LOG_LEVEL": "warning",
+    }
+    settings = read_settings(environment)
+    configuration = (
+        f'id = "{name}"\nname = "{name.title()}"\ncountry = "DE"\n'
+        f'[ledger]\nurl = "{ledger.url}"\nkey = "{ledger.log}"\n{more}'
+    )
+    party = initialise(settings, configuration, folder / f"{name}-recovery.json")
+    keys = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
+    for shared in ("carrier", f"network-{VISITED_PLMN}", f"webhook-{VISITED_PLMN}"):
+        keys.put_secret(shared, secret.encode())
+    async with ledger.issuer_client() as issuer:
+        await issuer.submit(issuer.make(Admit, party=party))
+    token = (settings.data_dir / TOKEN_FILE).read_text()
+    url = f"http://127.0.0.1:{port}"
+    api = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30)
+    return NodeProcess(name, environment, url, api)
+
+
+async def _add_phone(field: Field, hlr: EmbeddedHlr) -> Phone:
+    profile = MobileProfile(
+        imsi="250990000000001",
+        k=secrets.token_bytes(16),
+        opc=secrets.token_bytes(16),
+        plmn=HOME_PLMN,
+        spn="Home",
+        acc=1,
+        smsc="+79990000000",
+        coverage=(HOME_PLMN, HOME_PLMN[:3]),
+        msisdn="+79991234567",
+    )
+    await hlr.create_subscriber(profile.imsi, k=profile.k, opc=profile.opc, algorithm="milenage", msisdn=profile.msisdn)
+    card = personalise(iccid=ICCID, home=profile, ota=[OTA], adm="12345678")
+    return await field.add_phone(MemoryLink(card), place=HOME_PLMN)
+
+
+async def _stock(world: OperatorWorld) -> None:
+    rows = [
+        f"{VISITED_PLMN}{number:010d},{secrets.token_hex(16)},{secrets.token_hex(16)},+4917100000{number:02d}"
+        for number in range(5)
+    ]
+    imported = await world.visited.post_text("/profiles", "imsi,k,opc,msisdn\n" + "\n".join(rows))
+    assert imported == {"imported": 5, "known": 0}
+    card = {"iccid": ICCID, "kic": OTA.kic_key.hex(), "kid": OTA.kid_key.hex()}
+    await world.home.post("/subscribers", {"name": "Anna Example", "msisdn": "+79991234567", "card": card})
+
+
+def _read(response: httpx.Response) -> Any:
+    if response.status_code >= 400:
+        raise NodeRefused(response)
+    return response.json() if response.content else None
+
+
+class NodeRefused(AssertionError):
+    """A node answered with a problem."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(f"{response.request.method} {response.url}: {response.status_code} {response.text}")
+        self.status = response.status_code
+        self.code = response.json().get("code")
+
+
+def _by_id(rows: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
+    return next(row for row in rows if row["id"] == wanted)
+
+
+def _children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
