@@ -37,7 +37,7 @@ SEQUENCE: Final = 250
 SENDERS: Final = 6
 RECORDS_A_REQUEST, REQUESTS_A_REPORT, PAIRS = 30, 20, 24
 """600 records a report, what fills an entry of realistic records by half."""
-LATENCY_SEQUENCE: Final = 50
+LATENCY_SEQUENCE: Final = 200
 LATENCY_SHARE: Final = 0.8
 
 Row = dict[str, Any]
@@ -79,7 +79,7 @@ async def measure_ledger(ledger: LedgerUnderTest, *, seconds: float, operators: 
             cast,
             seconds=seconds / 2,
             sequence=LATENCY_SEQUENCE,
-            senders=64,
+            senders=24,
             rate=steady.rate * LATENCY_SHARE,
         )
         rows.append(

@@ -11,6 +11,7 @@ answer is learnt by sending the same octets again, which is safe: the ledger giv
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,7 +25,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from settlement.ledger import api, checkpoint, merkle
+from settlement.ledger import api, merkle
 from settlement.ledger.api import JOSE, JOSE_SEQUENCE, MAX_SEQUENCE, Answer, Entry, Page, Path, Problem, Proof, Receipt
 from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.envelope import Signer, parse
@@ -35,6 +36,7 @@ from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.state import Account, Key, Offer, Request
 from settlement.ledger.tiles import Tile
+from settlement.ledger.trust import Trust, Untrusted
 
 EXPIRY_S: Final = 300
 """How long an envelope may wait for acceptance: longer than all retries together."""
@@ -61,10 +63,6 @@ class Unreachable(Exception):  # noqa: N818
     """The ledger did not answer in all attempts: whether a transaction was taken is unknown; send the same again."""
 
 
-class Untrusted(Exception):  # noqa: N818
-    """What the ledger answered cannot be verified: keep the evidence and do not go on."""
-
-
 class LedgerClient:
     """One operator's (or, without a signer, a reader's) connection to a ledger. See the module for its use.
 
@@ -84,11 +82,10 @@ class LedgerClient:
         self.log = log
         self.operator = operator
         self.signer = signer
-        self.seen = seen
+        self._trust = Trust(log, self._fetch_consistency, seen)
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._http = httpx.AsyncClient(base_url=url, timeout=60.0, limits=limits)
         self._token: tuple[str, float] = ("", 0.0)
-        self._seeing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,8 +96,19 @@ class LedgerClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Finish proving, then close the connections. Raises Untrusted."""
+        with contextlib.suppress(Unreachable):
+            await self._trust.settle()
         await self._http.aclose()
+
+    @property
+    def seen(self) -> Checkpoint | None:
+        """The newest checkpoint believed; set it at first to what an earlier run believed."""
+        return self._trust.seen
+
+    @seen.setter
+    def seen(self, believed: Checkpoint) -> None:
+        self._trust.seen = believed
 
     @property
     def origin(self) -> str:
@@ -142,8 +150,9 @@ class LedgerClient:
     async def send_all(self, envelopes: Sequence[bytes]) -> list[Receipt | Rejection]:
         """Send signed envelopes as sequences of at most MAX_SEQUENCE. Receipts come with the last line's checkpoint.
 
-        Each receipt's leaf is checked against the octets sent, and the checkpoint against the log's key; inclusion in
-        bulk is for `settlement.ledger.audit` and the public tiles. Raises Unreachable, Untrusted.
+        Each receipt's leaf is checked against the octets sent, and the checkpoint against the log's key. That it is
+        one history with the others is proven while the next sequence is on its way (`settle` waits for it); inclusion
+        in bulk is for `settlement.ledger.audit` and the public tiles. Raises Unreachable, Untrusted.
         """
         answers: list[Receipt | Rejection] = []
         for first in range(0, len(envelopes), MAX_SEQUENCE):
@@ -160,7 +169,7 @@ class LedgerClient:
         lines = [_answer_decoder.decode(line) for line in response.content.splitlines()]
         if len(lines) != len(envelopes) + 1 or lines[-1].checkpoint is None:
             raise Unreachable(f"{len(envelopes)} envelopes were sent, {len(lines)} lines came back: send them again")
-        await self.see(lines[-1].checkpoint)
+        self._trust.show(lines[-1].checkpoint)
         answers: list[Receipt | Rejection] = []
         for raw, line in zip(envelopes, lines, strict=False):
             if line.receipt is not None:
@@ -180,32 +189,18 @@ class LedgerClient:
     # reading
 
     async def see(self, note: str) -> Checkpoint:
-        """Believe a checkpoint: signed by the log, and an extension of the newest one seen. Raises Untrusted."""
-        try:
-            shown = checkpoint.verify(note.encode(), self.log)
-        except ValueError as error:
-            raise Untrusted(f"a checkpoint of {self.origin} does not verify: {error}") from error
-        async with self._seeing:
-            seen = self.seen
-            if seen is None:
-                self.seen = shown
-            elif shown.size == seen.size:
-                if shown.root != seen.root:
-                    raise Untrusted(f"the log {self.origin} shows two trees of {shown.size} entries: it has forked")
-            elif shown.size > seen.size:
-                await self._check_consistency(seen, shown)
-                self.seen = shown
+        """Believe a checkpoint: signed by the log, and one history with all others seen. Raises Untrusted."""
+        shown = self._trust.show(note)
+        await self._trust.settle()
         return shown
 
-    async def _check_consistency(self, old: Checkpoint, new: Checkpoint) -> None:
-        if old.size == 0:
-            return
-        proof = await self._get(Path.CONSISTENCY, Proof, {"old": old.size, "new": new.size})
-        try:
-            nodes = [bytes.fromhex(node) for node in proof.hashes]
-            merkle.verify_consistency(old.size, new.size, nodes, old.root, new.root)
-        except ValueError as error:
-            raise Untrusted(f"{old.size} and {new.size} entries of {self.origin} are two histories: {error}") from error
+    async def _fetch_consistency(self, old: int, new: int) -> list[bytes]:
+        proof = await self._get(Path.CONSISTENCY, Proof, {"old": old, "new": new})
+        return [bytes.fromhex(node) for node in proof.hashes]
+
+    async def settle(self) -> None:
+        """Wait until every checkpoint shown so far is proven to be one history. Raises Untrusted, Unreachable."""
+        await self._trust.settle()
 
     async def checkpoint(self) -> Checkpoint:
         """The newest checkpoint, verified."""
