@@ -28,7 +28,11 @@ from settlement.money import format_sdrt
 DATABASE: Final = "ledger"
 """Name of a ledger node's database in its own PostgreSQL."""
 
-app = typer.Typer(no_args_is_help=True, help="Export the ledger's log, and audit an export without trusting anybody.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Export the ledger's log, and audit an export without trusting anybody.",
+)
 
 KeyFile = Annotated[
     Path | None,

@@ -104,7 +104,7 @@ class AddKey(Message, frozen=True, kw_only=True, tag="add-key"):
 
 
 class RevokeKey(Message, frozen=True, kw_only=True, tag="revoke-key"):
-    """The key `kid` of the sender signs nothing from this entry on. Signed with any other valid or the recovery key."""
+    """The sender's signing or seal key `kid` ends with this entry. Signed with any valid or the recovery key."""
 
     kid: Thumbprint
 

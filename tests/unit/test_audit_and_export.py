@@ -10,6 +10,7 @@ from settlement.ledger import checkpoint
 from settlement.ledger.audit import AuditError, audit
 from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.export import ExportError, write_export
+from settlement.ledger.ids import IdRegister, new_id
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import leaf_hash, root
 from settlement.ledger.messages import CloseRequest
@@ -135,3 +136,17 @@ async def test_an_export_leaves_out_what_others_signed(tmp_path: Path) -> None:
     await write_export(tmp_path / "log", note, fetch_from(world), world.key)
     assert (tmp_path / "log" / "checkpoint").read_bytes() == own
     assert audit(tmp_path / "log", world.key, checkpoint=note, workers=0).continues == head.size
+
+
+def test_the_first_repetition_of_an_id_is_found_in_memory_and_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    for in_memory in (1 << 20, 100):
+        monkeypatch.setattr(IdRegister, "IN_MEMORY", in_memory)
+        register, ids = IdRegister(), [new_id() for _ in range(1_000)]
+        for index, each in enumerate(ids):
+            register.add("alfa", each, index)
+        register.add("bravo", ids[0], 1_000)
+        assert register.find_repeated() is None, "another sender may use the same id"
+        register.add("alfa", ids[7], 1_001)
+        register.add("alfa", ids[3], 1_002)
+        register.add("alfa", ids[7], 1_003)
+        assert register.find_repeated() == (7, 1_001)
