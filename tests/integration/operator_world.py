@@ -168,7 +168,7 @@ async def open_world(
             node.start(wait=False)
         for node in nodes:
             await asyncio.to_thread(node.await_ready)
-        world = OperatorWorld(ledger, *nodes, phone, hlr)
+        world = OperatorWorld(ledger, nodes[0], nodes[1], nodes[2], phone, hlr)
         await _stock(world)
         yield world
 
@@ -237,7 +237,7 @@ def _read(response: httpx.Response) -> Any:
     return response.json() if response.content else None
 
 
-class NodeRefused(AssertionError):
+class NodeRefused(AssertionError):  # noqa: N818 - it says what happened
     """A node answered with a problem."""
 
     def __init__(self, response: httpx.Response) -> None:

@@ -125,7 +125,7 @@ async def test_declined_cancelled_and_expired_requests_give_money_back(world: Op
     await world.visited.post(f"/requests/{declined}/decline", {"cause": "no-capacity"})
     await world.home.post(f"/requests/{cancelled}/cancel", {"cause": "unwanted"})
     for path, state in zip(paths, ("declined", "cancelled", "expired"), strict=True):
-        ended = await world.home.wait(path, lambda seen, wanted=state: seen["items"][0]["state"] == wanted)
+        ended = await world.home.wait(path, item_is(state))
         await world.home.wait(path, lambda seen: seen["payment"]["refunded_minor"] == 1000)
         assert ended["payment"]["amount_minor"] == 1000
     assert len(await world.visited.get("/profiles", in_state="free")) == 5

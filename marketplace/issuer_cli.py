@@ -1,0 +1,191 @@
+"""`landfall issuer …`: admit operators, mint against deposits, pay redemptions out, by the ledger's SDK.
+
+The issuer's key is in the keystore of its data folder (LANDFALL_DATA_DIR, LANDFALL_KEK). `init` makes it and prints the
+party that the ledger's founder needs; the other commands read where the ledger is from --ledger-url and --ledger-key or
+LANDFALL_LEDGER_URL and LANDFALL_LEDGER_KEY.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+import typer
+
+from landfall.cli import emit
+from landfall.errors import LandfallError
+from landfall.keystore import Keystore
+from landfall.settings import read_settings
+from marketplace.ledger_link.keys import OperatorKeys, make_recovery_key
+from marketplace.operator_settings import KEYS_FOLDER
+from marketplace.operator_setup import RecoveryFile, write_once
+from settlement.ledger.api import Receipt
+from settlement.ledger.client import LedgerClient, Rejected, Unreachable, message_of
+from settlement.ledger.keys import to_base64url
+from settlement.ledger.messages import (
+    Admit,
+    Message,
+    Mint,
+    Party,
+    Redeem,
+    Redeemed,
+    RefuseRedemption,
+)
+from settlement.ledger.note import VerifierKey
+from settlement.ledger.trust import Untrusted
+from settlement.money import format_sdrt, parse_sdrt
+
+PARTY_FILE: Final = "issuer.json"
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str, typer.Option(envvar="LANDFALL_LEDGER_URL", help="Where the ledger answers.")]
+Vkey = Annotated[str, typer.Option(envvar="LANDFALL_LEDGER_KEY", help="The origin's verifier key.")]
+
+
+class IssuerError(LandfallError):
+    """The ledger said no, or the folder is not the issuer's."""
+
+
+def _keys() -> OperatorKeys:
+    settings = read_settings()
+    return OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
+
+
+def _party() -> Party:
+    file = read_settings().data_dir / PARTY_FILE
+    if not file.exists():
+        raise IssuerError(f"{file} is missing: make the issuer with `landfall issuer init`")
+    return msgspec.json.decode(file.read_bytes(), type=Party)
+
+
+def _submit(url: str, vkey: str, kind: type[Message], **fields: Any) -> Receipt:
+    async def send() -> Receipt:
+        client = LedgerClient(url, log=VerifierKey.parse(vkey), signer=_keys().signer(), operator=_party().id)
+        async with client as ledger:
+            return await ledger.submit(ledger.make(kind, **fields))
+
+    try:
+        return asyncio.run(send())
+    except (Rejected, Unreachable, Untrusted) as error:
+        raise IssuerError(str(error)) from None
+
+
+@app.command()
+def init(
+    operator: Annotated[str, typer.Argument(help="The issuer's id, such as sdr-issuer.")],
+    name: Annotated[str, typer.Option(help="Its name.")],
+    country: Annotated[str, typer.Option(help="ISO 3166-1 alpha-2.")],
+    recovery_file: Annotated[Path, typer.Option(help="Where the recovery key goes: a place that is taken offline.")],
+    as_json: Json = False,
+) -> None:
+    """Make the issuer's keys; print the party for `landfall market init --issuer`.
+
+    Example: landfall issuer init sdr-issuer --name "SDRt Issuer" --country CH --recovery-file /media/stick/issuer.json
+    """
+    keys = _keys()
+    keys.create()
+    file = read_settings().data_dir / PARTY_FILE
+    if not file.exists():
+        seed, public = make_recovery_key()
+        if not write_once(recovery_file, msgspec.json.encode(RecoveryFile(operator, to_base64url(seed), public))):
+            raise IssuerError(f"{recovery_file} is there already: name a new file")
+        party = Party(
+            id=operator,
+            name=name,
+            country=country,
+            role="issuer",
+            key=to_base64url(keys.signer().public),
+            recovery_key=public,
+        )
+        write_once(file, msgspec.json.encode(party))
+    emit(_party(), as_json, title="The issuer; found the ledger with: landfall market init --issuer issuer.json")
+
+
+@app.command()
+def admit(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The party, as `operator init` printed it.")
+    ],
+    ledger_url: Url,
+    ledger_key: Vkey,
+    as_json: Json = False,
+) -> None:
+    """Admit an operator, service provider or auditor. Check first, outside, that the key is the party's own."""
+    try:
+        party = msgspec.json.decode(file.read_bytes(), type=Party)
+    except msgspec.MsgspecError as error:
+        raise IssuerError(f"{file} is no party: {error}") from None
+    emit(_submit(ledger_url, ledger_key, Admit, party=party), as_json, title=f"Admitted {party.id}")
+
+
+@app.command()
+def mint(
+    to: Annotated[str, typer.Argument(help="The operator's id.")],
+    amount: Annotated[str, typer.Argument(help="In SDRt: 1000")],
+    deposit: Annotated[str, typer.Option(help="Reference of the deposit; each is used once.")],
+    ledger_url: Url,
+    ledger_key: Vkey,
+    as_json: Json = False,
+) -> None:
+    """Create SDRt against a deposit that has arrived.
+
+    Example: landfall issuer mint alfa 1000 --deposit "MT103 2026-11-20 0001"
+    """
+    receipt = _submit(ledger_url, ledger_key, Mint, to=to, amount=parse_sdrt(amount), deposit=deposit)
+    emit(receipt, as_json, title=f"Minted {format_sdrt(parse_sdrt(amount))} to {to}")
+
+
+@app.command()
+def redemptions(ledger_url: Url, ledger_key: Vkey, as_json: Json = False) -> None:
+    """List redemptions that wait for a payment."""
+
+    async def read() -> list[dict[str, str]]:
+        client = LedgerClient(
+            ledger_url, log=VerifierKey.parse(ledger_key), signer=_keys().signer(), operator=_party().id
+        )
+        waiting: dict[UUID, dict[str, str]] = {}
+        after = -1
+        async with client as ledger:
+            while entries := await ledger.entries(after=after, limit=1000):
+                for entry in entries:
+                    message = message_of(entry)
+                    if isinstance(message, Redeem):
+                        waiting[message.id] = {
+                            "id": str(message.id),
+                            "operator": entry.sender,
+                            "amount": format_sdrt(message.amount),
+                            "payout": message.payout,
+                        }
+                    elif isinstance(message, Redeemed | RefuseRedemption):
+                        waiting.pop(message.redemption, None)
+                after = entries[-1].index
+        return list(waiting.values())
+
+    emit(asyncio.run(read()), as_json, title="Redemptions asked")
+
+
+@app.command()
+def redeemed(
+    redemption: UUID,
+    payment: Annotated[str, typer.Option(help="Reference of the payment made.")],
+    ledger_url: Url,
+    ledger_key: Vkey,
+    as_json: Json = False,
+) -> None:
+    """A redemption was paid: the held SDRt is burnt."""
+    emit(_submit(ledger_url, ledger_key, Redeemed, redemption=redemption, payment=payment), as_json)
+
+
+@app.command()
+def refuse(
+    redemption: UUID,
+    cause: Annotated[str, typer.Option(help="A word of small letters and hyphens.")],
+    ledger_url: Url,
+    ledger_key: Vkey,
+    as_json: Json = False,
+) -> None:
+    """A redemption is not paid: the held SDRt is available again."""
+    emit(_submit(ledger_url, ledger_key, RefuseRedemption, redemption=redemption, cause=cause), as_json)
