@@ -1,0 +1,78 @@
+"""The state in PostgreSQL is what the log replays to, whatever batches it was written in."""
+
+from pathlib import Path
+
+import pytest
+
+from landfall.migrations import upgrade
+from settlement import ledger
+from settlement.ledger.envelope import parse
+from settlement.ledger.execution import Execution
+from settlement.ledger.log import leaf_data
+from settlement.ledger.merkle import leaf_hash
+from settlement.ledger.rules import Effects
+from settlement.ledger.state import ROW_TYPES, Key
+from settlement.ledger.store import LedgerStore
+from settlement.ledger.tables import TABLES
+from settlement.ledger.turn import StoredEntry
+from tests.ledger_model import ORIGIN, World
+from tests.market_story import tell_story
+
+MIGRATIONS = Path(ledger.__path__[0]) / "migrations"
+
+
+async def write_in_batches(store: LedgerStore, world: World, size: int) -> None:
+    """As the sequencer does it, but at the times of the story."""
+    entries = list(world.entries)
+    while entries:
+        first = 1 if len(entries) == len(world.entries) else size  # a ledger is founded before anybody sends to it
+        batch, entries = entries[:first], entries[first:]
+        envelopes = [parse(raw) for _, raw in batch]
+        async with store.turn() as turn:
+            head = turn.head
+            state = await turn.load(ORIGIN, envelopes)
+            execution = Execution(ORIGIN, world.origin.public, state, size=head.size, chain=head.chain)
+            stored = []
+            for (time, raw), envelope in zip(batch, envelopes, strict=True):
+                key = state.get(Key, envelope.kid) if execution.size else None
+                effects = execution.run(envelope, time)
+                assert isinstance(effects, Effects), effects
+                leaf = leaf_hash(leaf_data(time, raw))
+                sender = key.operator if key else "ledger"
+                stored.append(
+                    StoredEntry(
+                        execution.size - 1,
+                        time,
+                        sender,
+                        envelope.id,
+                        effects.counterparty,
+                        effects.settled,
+                        None,
+                        leaf,
+                        raw,
+                    )
+                )
+            frontier, rows = head.frontier.extend([entry.leaf for entry in stored])
+            await turn.write(stored, rows, state)
+            await turn.move_head(execution.size, batch[-1][0], execution.chain, frontier.to_bytes(), 0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1_000])
+async def test_the_story_written_in_batches_of_any_size_is_one_state(database: str, size: int) -> None:
+    world = tell_story()
+    upgrade(database, MIGRATIONS)
+    async with LedgerStore.open(database) as store:
+        await write_in_batches(store, world, size)
+        head = await store.head()
+        assert head.size == len(world.entries)
+        assert head.chain == world.execution.chain, "what is loaded from the database decides and hashes as in memory"
+    async with LedgerStore.open(database) as store:  # one that has written nothing itself
+        async with store.turn() as turn:
+            state = await turn.load(ORIGIN, [parse(raw) for _, raw in world.entries])
+        for row_type in ROW_TYPES:
+            replayed = {row.key: row for row in world.state.all(row_type)}
+            loaded = {row.key: row for row in state.all(row_type)}
+            assert loaded.items() <= replayed.items(), row_type.__name__
+            assert loaded
+            stored = await store.pool.fetchval(f"SELECT count(*) FROM {TABLES[row_type].name}")
+            assert stored == len(replayed), row_type.__name__
