@@ -27,7 +27,10 @@ class Database:
     """A pool of connections to the node's PostgreSQL."""
 
     def __init__(self, dsn: str) -> None:
-        self.engine = create_async_engine(async_url(dsn), pool_size=CONNECTIONS, max_overflow=CONNECTIONS)
+        # hide_parameters: an error's text goes into logs, and parameters are subscribers and keys.
+        self.engine = create_async_engine(
+            async_url(dsn), pool_size=CONNECTIONS, max_overflow=CONNECTIONS, hide_parameters=True
+        )
         self._bells: list[asyncio.Event] = []
 
     @asynccontextmanager

@@ -56,11 +56,10 @@ class OperatorKeys:
         return Signer(self._store.get(SIGN))
 
     def create_next_signer(self) -> Signer:
-        """The signing key that is to follow, made once."""
-        seed = self._store.get_or_create(
-            SIGN_NEXT, lambda: secrets.token_bytes(_SEED_SIZE), purpose="next ledger signature"
-        )
-        return Signer(seed)
+        """The signing key that is to follow: the one that waits to be taken into use, or a new one."""
+        if SIGN_NEXT not in self._store.names() or Signer(self._store.get(SIGN_NEXT)).kid == self.signer().kid:
+            self._store.put(SIGN_NEXT, secrets.token_bytes(_SEED_SIZE), purpose="next ledger signature")
+        return Signer(self._store.get(SIGN_NEXT))
 
     def promote(self, kid: str) -> Signer:
         """Take the next signing key into use, once the ledger has it. Does nothing where that was done."""

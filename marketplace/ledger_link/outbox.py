@@ -34,7 +34,7 @@ from settlement.ledger.rejections import Rejection
 
 BATCH: Final = 500
 """Envelopes read and sent at once: at most 33 MB, and lost answers cost little."""
-POLL_S: Final = 5.0
+POLL_S: Final = 0.5
 """How long a message stored by another process may wait."""
 PAUSE_S: Final = 1.0
 """After an answer that asks for patience."""
