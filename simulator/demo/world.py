@@ -24,7 +24,6 @@ import msgspec
 from landfall.keystore import Keystore
 from landfall.postgres import Server, ensure_server
 from landfall.settings import read_settings
-from landfall.system_account import running_account
 from marketplace import ledger_setup, operator_setup
 from marketplace.ledger_link.keys import OperatorKeys
 from marketplace.operator_settings import KEYS_FOLDER, TOKEN_FILE
@@ -50,7 +49,8 @@ ENVELOPE: Final = "80c2"
 """CLA and INS of ENVELOPE (TS 102 221 §11.2.2)."""
 VKEY_FILE: Final = "origin.vkey"
 TRUTH_FILE: Final = "truth.json"
-OURS: Final = ("data", "logs", "ledger", "private", VKEY_FILE, "report.json", "report.html", "ledger-database.sql")
+DUMP_FILE: Final = "ledger-database.copy"
+OURS: Final = ("data", "logs", "ledger", "private", VKEY_FILE, "report.json", "report.html", DUMP_FILE)
 """All that a demonstration writes into its folder, and so all that the next one removes."""
 _HOUSE_IDS: Final = tuple(house.id for house in HOUSES)
 _SERVED: Final = ("ledger", "field", "billing", *_HOUSE_IDS)
@@ -188,9 +188,8 @@ async def _admit(world: World, parties: Mapping[str, Party]) -> None:
 def clear(folder: Path) -> None:
     """End what an earlier demonstration left running here, and remove what it wrote."""
     folder.mkdir(parents=True, exist_ok=True)
-    cluster = folder.resolve() / "data" / "postgres"
-    if cluster.exists():
-        Server(cluster, running_account()).stop()
+    if (folder / "data" / "postgres" / "postmaster.pid").exists():
+        ensure_server(folder / "data").stop()
     for name in OURS:
         path = folder / name
         if path.is_dir():

@@ -1,0 +1,121 @@
+"""What the acts of the play hand on to each other, and the questions that they all ask."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+
+from settlement.money import format_sdrt
+from simulator.demo.account import Account, Via, expect
+from simulator.demo.cast import HOMES, HOUSES, House, Person
+from simulator.demo.nodes import NodeApi
+from simulator.demo.world import World
+
+FEATURED: Final = 4
+"""Subscribers whose every step is told; the others are told in sums."""
+AT_ONCE: Final = 12
+"""Calls under way at once: the nodes share two cores with this program."""
+DAY_MS: Final = 86_400_000
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Bought(Struct, kw_only=True):
+    """One purchase. `requests`: by key of the offer. `code`: the SP code, once it is there."""
+
+    person: Person
+    package: str
+    purchase: str
+    requests: dict[str, str] = {}
+    code: str | None = None
+
+
+class Stage:
+    """The state of the play. Offers, packages and subscribers are known by the keys the acts give them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.offers: dict[str, str] = {}
+        self.packages: dict[tuple[str, str], Any] = {}
+        self.subscribers: dict[int, str] = {}
+        self.bought: list[Bought] = []
+        self.minted = self.burned = self.usage_records = self.purchases = 0
+        self.rejections: dict[str, int] = {}
+
+    @property
+    def account(self) -> Account:
+        """Where it is told."""
+        return self.world.account
+
+    def node(self, house: House) -> NodeApi:
+        """A house's node."""
+        return self.world.node(house)
+
+    async def balance(self, house: House) -> dict[str, int]:
+        """available, escrow and held micro-SDRt of a house."""
+        row = await self.node(house).get("/balance")
+        return {name: row[name] for name in ("available", "escrow", "held")}
+
+    async def wait_requests(self, house: House, requests: Iterable[str], *states: str) -> dict[str, Any]:
+        """Wait until a house sees all these requests in one of the states; their rows by id."""
+        wanted = set(requests)
+        if not wanted:
+            return {}
+
+        def arrived(rows: list[Any]) -> bool:
+            return sum(row["state"] in states for row in rows if row["id"] in wanted) == len(wanted)
+
+        claim = f"{len(wanted)} requests are {' or '.join(states)}"
+        rows = await self.node(house).wait("/requests", arrived, claim, timeout_s=30 + len(wanted) / 2)
+        return {row["id"]: row for row in rows if row["id"] in wanted}
+
+    async def expect_conservation(self) -> None:
+        """Σ(available + escrow + held) over all houses = minted − burned."""
+        rows = [await self.balance(house) for house in HOUSES]
+        total = sum(sum(row.values()) for row in rows)
+        expect(
+            total == self.minted - self.burned,
+            f"all balances together are minted {format_sdrt(self.minted)} less burned {format_sdrt(self.burned)}",
+            format_sdrt(total),
+        )
+
+    def tell_featured(self, people: Sequence[Person], tell: Callable[[Person], None]) -> list[Person]:
+        """Tell of those in the light, and hand back the others."""
+        for person in people:
+            if person.number <= FEATURED:
+                tell(person)
+        return [person for person in people if person.number > FEATURED]
+
+    def tell(
+        self, source: str, target: str, what: str, *, via: Via, amount_usdr: int | None = None, people: int = 1
+    ) -> None:
+        """One line of the account; none where it would stand for nobody."""
+        if people:
+            self.account.tell(source, target, what, via=via, amount_usdr=amount_usdr, people=people)
+
+
+async def for_all(items: Iterable[T], deed: Callable[[T], Awaitable[R]]) -> list[R]:
+    """Do it for all, some at once; the results in order. The first failure ends the others."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def do(item: T) -> R:
+        async with gate:
+            return await deed(item)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(do(item)) for item in items]
+    return [task.result() for task in tasks]
+
+
+def now_ms() -> int:
+    """The wall clock, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def of_homes(people: Sequence[Person]) -> list[tuple[House, list[Person]]]:
+    """Home operators that have subscribers among these people, with them."""
+    grouped = [(home, [person for person in people if person.home is home]) for home in HOMES]
+    return [(home, theirs) for home, theirs in grouped if theirs]
