@@ -20,6 +20,7 @@ missing and is let through, alone, wherever the way to its files is closed (see 
 import fcntl
 import hashlib
 import os
+import signal
 import stat
 import subprocess
 import tempfile
@@ -75,9 +76,8 @@ class PostgresError(LandfallError):
 class Server:
     """A running embedded server; cheap to make, safe to use from several processes at once."""
 
-    def __init__(self, cluster: Path, account: Account | None) -> None:
+    def __init__(self, cluster: Path) -> None:
         self._cluster = cluster
-        self._account = account
         self._sockets = _socket_folder(cluster)
 
     @property
@@ -108,8 +108,9 @@ class Server:
     def stop(self) -> None:
         """Shut the server down for everybody: open transactions roll back. Does nothing where none is running."""
         with _locked(self._cluster):
-            if _postmaster(self._cluster) is not None:
-                _run(self._account, "pg_ctl", "-D", str(self._cluster), "-m", "fast", "-w", "stop")
+            if (pid := _postmaster(self._cluster)) is not None:
+                os.kill(pid, signal.SIGINT)  # "fast": what pg_ctl would do, without the right to enter the folder
+                _await_departure(self._cluster)
             if self._sockets != self._cluster:
                 with suppress(OSError):
                     self._sockets.rmdir()
@@ -137,7 +138,7 @@ def ensure_server(data: Path) -> Server:
         if _postmaster(cluster) is None or not _accepts_connections(cluster):
             _await_departure(cluster)
             _start(cluster, account)
-    return Server(cluster, account)
+    return Server(cluster)
 
 
 def open_database(database_url: str | None, data: Path, name: str) -> str:
@@ -246,7 +247,7 @@ def _works_in(pid: int, cluster: Path) -> bool:
 
 def _accepts_connections(cluster: Path) -> bool:
     """Whether the running postmaster answers, given the time that crash recovery may take."""
-    dsn = Server(cluster, None).dsn("postgres").encode()
+    dsn = Server(cluster).dsn("postgres").encode()
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if pq.PGconn.ping(dsn) == pq.Ping.OK:  # unlike a connection, also when all of those are taken

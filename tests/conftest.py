@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,11 +16,26 @@ IN_CI = os.environ.get("CI") == "true"
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgres_server() -> Iterator[Server]:
     """The embedded server of this test process (under xdist each worker has its own; it starts in half a second)."""
-    server = ensure_server(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.stop()
+    with own_folder() as folder:
+        server = ensure_server(folder)
+        yield server
+        server.stop()
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for a database server. Not pytest's, which another pytest that starts closes to the server's user."""
+    with tempfile.TemporaryDirectory(prefix="landfall-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder for a test that runs a database server of its own."""
+    with own_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

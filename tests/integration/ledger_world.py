@@ -144,12 +144,21 @@ def make_terms(tariff: Tariff | None = None, **terms: Any) -> Terms:
 class LedgerWorld:
     """A running ledger and its issuer."""
 
-    def __init__(self, url: str, vkey: str, issuer: Keys, settings: Settings, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self,
+        url: str,
+        vkey: str,
+        issuer: Keys,
+        settings: Settings,
+        process: subprocess.Popen[bytes],
+        environment: dict[str, str],
+    ) -> None:
         self.url = url
         self.log = VerifierKey.parse(vkey)
         self.issuer = issuer
         self.settings = settings
         self.process = process
+        self.environment = environment
         self._names = (f"op-{number:04d}" for number in itertools.count(1))
 
     def client(self, name: str = "", signer: Signer | None = None) -> LedgerClient:
@@ -202,7 +211,7 @@ def start_ledger(
     vkey = initialise(settings, ORIGIN, issuer.party("issuer", "issuer"), parameters)
     url = f"http://{settings.host}:{settings.port}"
     with serve_ledger(environment, url) as process:
-        yield LedgerWorld(url, vkey, issuer, settings, process)
+        yield LedgerWorld(url, vkey, issuer, settings, process, environment)
 
 
 @contextmanager
