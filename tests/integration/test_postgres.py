@@ -83,7 +83,7 @@ def test_killing_the_process_that_started_the_server_leaves_it_running(tmp_path:
     )
     process = subprocess.run([sys.executable, "-c", program, str(tmp_path)], start_new_session=True)
     assert process.returncode == -signal.SIGKILL
-    server = Server(tmp_path / "postgres", None)
+    server = Server(tmp_path / "postgres")
     try:
         write_row(server, 1)
         assert ensure_server(tmp_path).pid == server.pid
