@@ -24,7 +24,14 @@ from simulator.demo.stage import Stage
 from simulator.demo.world import VKEY_FILE
 
 EXPORT_FOLDER: Final = "ledger"
-LIFELINES: Final = (SUBSCRIBERS, *(house.id for house in HOMES), LEDGER, *(house.id for house in HOUSES[2:]), ISSUER)
+LIFELINES: Final = (
+    SUBSCRIBERS,
+    *(house.id for house in HOMES),
+    LEDGER,
+    *(house.id for house in HOUSES[2:]),
+    ISSUER,
+    AUDITOR,
+)
 
 
 class _Proved(msgspec.Struct, frozen=True):
@@ -100,7 +107,7 @@ async def make_report(stage: Stage, audit: AuditReport, statements: dict[str, An
         throughput=Throughput(
             entries=audit.entries,
             usage_records=stage.usage_records,
-            purchases=stage.purchases,
+            purchases=stage.sold.total(),
             seconds=round(span, 3),
             entries_per_s=round(audit.entries / span, 2),
             busiest_second=max(seconds.values()),
@@ -127,7 +134,6 @@ def _conservation(audit: AuditReport) -> Conservation:
 
 def _sold(stage: Stage, home: House, key: str) -> Sold:
     quote = stage.packages[home.id, key]["quote"]
-    bought = sum(one.package == key and one.person.home is home for one in stage.bought)
     return Sold(
         home=home.id,
         name=quote["name"],
@@ -135,8 +141,9 @@ def _sold(stage: Stage, home: House, key: str) -> Sold:
         wholesale_usdr=quote["cost_usdr"],
         retail=money(quote["retail_minor"], quote),
         margin=f"{money(quote['margin_minor'], quote)} ({quote['margin_percent']} %)",
-        rate=f"{quote['sdr_rate']} {quote['currency']} of {quote['rate_date']}",
-        purchases=bought,
+        rate=f"{quote['sdr_rate']} {quote['currency']}",
+        rate_date=quote["rate_date"],
+        purchases=stage.sold[home.id, key],
     )
 
 
@@ -174,4 +181,4 @@ def _show(stage: Stage, report: Report) -> None:
         "usage records": f"{through.usage_records}",
         "took": f"{report.elapsed_ms / 1000:.1f} s",
     }
-    stage.account.teller.table("In the end", [{"": name, "it is": words} for name, words in summary.items()])
+    stage.account.teller.table("In the end", [{"": name, " ": words} for name, words in summary.items()])

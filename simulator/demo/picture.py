@@ -14,7 +14,7 @@ from simulator.demo.account import Line, StepTaken, Via
 SUBSCRIBERS: Final = "subscribers"
 LEDGER: Final = "ledger"
 
-_LEFT, _SPACING, _RIGHT = 110, 168, 70
+_LEFT, _SPACING, _RIGHT = 118, 152, 76
 _HEAD, _ROW, _STEP = 64, 36, 46
 _MARGIN, _CHARACTER = 60, 6.0
 _COLOURS: Final = {
@@ -48,7 +48,7 @@ def draw_sequence(lines: Sequence[Line], steps: Sequence[StepTaken], lifelines: 
     body: list[str] = []
     y = _HEAD
     for step in steps:
-        of_step = [line for line in lines if line.step == step.step]
+        of_step = [line for line in lines if line.step == step.step and _drawn(line, places)]
         if not of_step:
             continue
         body.append(_draw_step(step, y, width))
@@ -95,9 +95,7 @@ def _draw_step(step: StepTaken, y: int, width: int) -> str:
 
 
 def _draw_line(line: Line, y: int, places: dict[str, int], width: int) -> Iterable[str]:
-    source, target = (places.get(_lifeline(party)) for party in (line.source, line.target or line.source))
-    if source is None or target is None:
-        return
+    source, target = (places[_lifeline(party)] for party in (line.source, line.target or line.source))
     colour, dash, base = _COLOURS[line.via], _DASHES.get(line.via, ""), y + 26
     yield f'<text x="14" y="{base + 4}" class="at">{line.at_ms / 1000:.1f}s</text>'
     stroke = f'stroke="{colour}" stroke-width="1.8" fill="none" marker-end="url(#to-{line.via})"'
@@ -112,6 +110,10 @@ def _draw_line(line: Line, y: int, places: dict[str, int], width: int) -> Iterab
     if line.via is Via.LEDGER and middle is not None and min(source, target) <= middle <= max(source, target):
         yield f'<circle cx="{middle}" cy="{base}" r="5" fill="{colour}" stroke="#ffffff" stroke-width="1.5"/>'
     yield _draw_label(line, (source + target) // 2, base - 7, width)
+
+
+def _drawn(line: Line, places: dict[str, int]) -> bool:
+    return all(_lifeline(party) in places for party in (line.source, line.target or line.source))
 
 
 def _draw_label(line: Line, x: int, y: int, width: int) -> str:

@@ -54,6 +54,7 @@ class Sold(Struct, frozen=True):
     retail: str
     margin: str
     rate: str
+    rate_date: str
     purchases: int
 
 

@@ -42,7 +42,10 @@ async def sell(stage: Stage) -> list[Bought]:
     unlucky = [
         await _buy(stage, stage.world.cast.guests(misfortune.home)[0], misfortune.package) for misfortune in MISFORTUNES
     ]
-    await _buy_beyond_means(stage)
+    for bought in unlucky:
+        name = PACKAGES[bought.package][0]
+        words = f"buys “{name}”, which is not to be"
+        stage.tell(bought.person.label, bought.person.home.id, words, via=Via.PAYMENT)
     stage.bought = list(await for_all(people, lambda person: _buy(stage, person, _choose(person))))
     for home, theirs in of_homes(people):
         others = stage.tell_featured(theirs, lambda person: _tell_purchase(stage, person))
@@ -73,7 +76,7 @@ async def _buy(stage: Stage, person: Person, key: str, *, ends: str = "placed") 
         "provider": person.pays_by,
     }
     purchase = (await node.post("/purchases", order))["id"]
-    stage.purchases += 1
+    stage.sold[person.home.id, key] += 1
     view = await node.wait(f"/purchases/{purchase}", lambda seen: seen["state"] == ends, f"the purchase is {ends}")
     offers = PACKAGES[key][1]
     requests = {offer: item["request"] for offer, item in zip(offers, view["items"], strict=True)}
@@ -95,7 +98,7 @@ async def _buy_beyond_means(stage: Stage) -> None:
     message = await node.get(f"/outbox/{item['request']}")
     expect(message["state"] == "rejected", "the ledger took no entry of it", message)
     stage.rejections[item["cause"]] = stage.rejections.get(item["cause"], 0) + 1
-    words = f"request for “Gulf Charter”: {item['cause']}, {item['detail']}"
+    words = f"request on “{_name(bought.package)}”: {item['cause']}"
     stage.tell(VOLNA.id, "ledger", words, via=Via.REFUSED, amount_usdr=CHARTER.price)
     stage.tell(VOLNA.id, person.label, "money back, nothing moved on the ledger", via=Via.PAYMENT)
 
@@ -110,7 +113,7 @@ async def _settled_balance(stage: Stage, home: House) -> dict[str, int]:
 async def place_requests(stage: Stage, unlucky: list[Bought]) -> None:
     """Act five: one signed request an offer; what it costs is in escrow."""
     for bought, misfortune in zip(unlucky, MISFORTUNES, strict=True):
-        words = f"request for {PACKAGES[misfortune.package][0]!r}, into escrow".replace("'", "")
+        words = f"request on “{_name(misfortune.package)}”, into escrow"
         stage.tell(misfortune.home.id, misfortune.visited.id, words, via=Via.LEDGER, amount_usdr=misfortune.price_usdr)
         await stage.wait_requests(misfortune.home, bought.requests.values(), "requested", "expired")
     for home in HOMES:
@@ -124,6 +127,7 @@ async def place_requests(stage: Stage, unlucky: list[Bought]) -> None:
         _tell_other_requests(stage, home, theirs, rows)
     for home in HOMES:
         await _expect_escrow(stage, home)
+    await _buy_beyond_means(stage)
     await stage.expect_conservation()
 
 

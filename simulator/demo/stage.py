@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -42,7 +43,8 @@ class Stage:
         self.packages: dict[tuple[str, str], Any] = {}
         self.subscribers: dict[int, str] = {}
         self.bought: list[Bought] = []
-        self.minted = self.burned = self.usage_records = self.purchases = 0
+        self.sold: Counter[tuple[str, str]] = Counter()
+        self.minted = self.burned = self.usage_records = 0
         self.rejections: dict[str, int] = {}
 
     @property
@@ -94,7 +96,7 @@ class Stage:
     ) -> None:
         """One line of the account; none where it would stand for nobody."""
         if people:
-            self.account.tell(source, target, what, via=via, amount_usdr=amount_usdr, people=people)
+            self.account.tell(source, target, what, via=via, amount_usdr=amount_usdr or None, people=people)
 
 
 async def for_all(items: Iterable[T], deed: Callable[[T], Awaitable[R]]) -> list[R]:

@@ -56,7 +56,7 @@ async def arrive(stage: Stage) -> None:
         await stage.wait_requests(home, ids, "active")
     for person in people[:FEATURED]:
         price = BUNDLE.price if person.destination is GULF else 0
-        stage.tell(person.destination.id, person.home.id, "activated", via=Via.LEDGER, amount_usdr=price or None)
+        stage.tell(person.destination.id, person.home.id, "activated", via=Via.LEDGER, amount_usdr=price)
     guests = sum(person.destination is GULF for person in people)
     now = (await stage.balance(GULF))["available"]
     expect(now - earned[GULF.id] == guests * BUNDLE.price, f"{guests} bundles are paid on first registration", now)

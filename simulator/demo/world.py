@@ -179,6 +179,7 @@ async def _admit(world: World, parties: Mapping[str, Party]) -> None:
     """The issuer, who is the registrar, admits everybody; each node then makes its sealing key known by itself."""
     for party in parties.values():
         await world.issuer.submit(world.issuer.make(Admit, party=party))
+        world.account.tell(ISSUER, party.id, f"admits {party.name} as {party.role}", via=Via.LEDGER)
     for house in HOUSES:
         while not any(key.purpose == "seal" for key in await world.issuer.operator_keys(house.id)):
             world.processes.check()
