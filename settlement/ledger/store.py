@@ -59,7 +59,9 @@ class LedgerStore:
     @asynccontextmanager
     async def open(cls, dsn: str, *, connections: int = 10) -> AsyncIterator["LedgerStore"]:
         """Connect; the tables must be there. `connections`: at most, for this process."""
-        pool = await asyncpg.create_pool(dsn, min_size=2, max_size=connections, init=_prepare_connection)
+        pool = await asyncpg.create_pool(
+            dsn, min_size=2, max_size=connections, init=_prepare_connection, server_settings=_SESSION
+        )
         try:
             yield cls(pool)
         finally:
@@ -138,6 +140,8 @@ class LedgerStore:
         return encode_bundle(leaves)
 
 
+_SESSION: Final = {"enable_seqscan": "off", "jit": "off"}
+"""Every statement on the hot path finds rows by key. Given at the start of a session, so a pool's reset keeps it."""
 _HEAD: Final = "SELECT size, time, chain, frontier, digested FROM head"
 _HEAD_AND_CLOCK: Final = (
     "SELECT size, time, chain, frontier, digested, "
@@ -158,11 +162,10 @@ def _head(row: asyncpg.Record | None) -> Head:
 
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
-    """JSONB as plain Python values; and no sequential scans: every statement on the hot path finds rows by key."""
+    """JSONB as plain Python values."""
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
     )
-    await connection.execute("SET enable_seqscan = off; SET jit = off")
 
 
 def _encode_jsonb(value: Any) -> bytes:
