@@ -35,8 +35,9 @@ from marketplace.transactions.controller import TransactionController
 
 MAX_BODY: Final = 1024 * 1024
 """Octets of a body, where a route does not say otherwise: a token request has some hundreds."""
-STOP_S: Final = 10
-"""Time that a worker has to finish what it has; followers of events would stay for ever."""
+STOP_S: Final = 3
+"""What a worker is doing takes a fraction of this; followers of events would stay for ever, and come again.
+Ending it is always safe: what is not durable was not acknowledged."""
 AT_ONCE: Final = 4096
 """Requests in progress in one worker: a follower of events is one for as long as it follows."""
 DESCRIPTION: Final = """

@@ -8,7 +8,7 @@ from litestar.response import Stream
 
 from marketplace.access.caller import BearerAuthentication, Caller, require_overseer
 from marketplace.ledger_node import Node
-from marketplace.listing import Limit, to_page
+from marketplace.listing import Limit
 from marketplace.log.events import stream_events
 from marketplace.log.repository import is_party, list_entries
 from marketplace.openapi import BEARER
@@ -113,14 +113,15 @@ class EntryController(Controller):
         self, request: Request[Caller, Any, Any], node: Node, after: After = -1, limit: Limit = PAGE
     ) -> Page[Entry]:
         """Entries that the caller sent or that name it, in the log's order; all of them for auditors.
+        A page may hold fewer than `limit`, where they are large: go on while there is a `next`.
 
         Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/entries?after=1041&limit=100'`
         """
         caller = request.user
-        rows = await list_entries(
-            node.store.pool, caller.operator, after=after, limit=limit + 1, everything=caller.reads_everything
+        rows, more = await list_entries(
+            node.store.pool, caller.operator, after=after, limit=limit, everything=caller.reads_everything
         )
-        return to_page(rows, limit, lambda entry: entry.index)
+        return Page(tuple(rows), str(rows[-1].index) if more else None)
 
     @get(Path.EVENTS, summary="Follow your entries", media_type="text/event-stream")
     async def events(

@@ -105,6 +105,19 @@ async def test_listings_come_in_pages_without_gap_or_repetition(ledger: LedgerWo
         assert len(entries) == 12  # admission, seal key, five offers, five requests on them
 
 
+async def test_a_page_of_large_entries_is_short_and_tells_the_next(ledger: LedgerWorld) -> None:
+    async with ledger.operator() as member:
+        long = {f"a{letter}": "x" * 2000 for letter in "abcdefghijklmnop"}
+        offers = [member.client.make(PublishOffer, terms=make_terms(description=long)) for _ in range(110)]
+        await member.client.submit_all(offers)
+        page = decode(await member.get(Path.ENTRIES, limit=1000), Page[Entry])
+        assert sum(len(entry.envelope) for entry in page.items) < 4 * 1024 * 1024 + 65_536
+        assert page.next is not None
+        rest = decode(await member.get(Path.ENTRIES, limit=1000, after=page.next), Page[Entry])
+        assert rest.next is None
+        assert len(page.items) + len(rest.items) == 112
+
+
 async def test_everybody_may_know_who_takes_part_and_with_which_keys(ledger: LedgerWorld) -> None:
     async with ledger.operator() as member, ledger.client() as anybody:
         keys = {key.kid: key.purpose for key in await anybody.operator_keys(member.id)}
