@@ -18,6 +18,7 @@ from landfall.errors import LandfallError
 from landfall.keystore import Keystore
 from landfall.settings import read_settings
 from marketplace.ledger_link.keys import OperatorKeys, make_recovery_key
+from marketplace.operator_cli import read_amount
 from marketplace.operator_settings import KEYS_FOLDER
 from marketplace.operator_setup import RecoveryFile, write_once
 from settlement.ledger.api import Receipt
@@ -34,7 +35,7 @@ from settlement.ledger.messages import (
 )
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.trust import Untrusted
-from settlement.money import format_sdrt, parse_sdrt
+from settlement.money import format_sdrt
 
 PARTY_FILE: Final = "issuer.json"
 
@@ -134,8 +135,8 @@ def mint(
 
     Example: landfall issuer mint alfa 1000 --deposit "MT103 2026-11-20 0001"
     """
-    receipt = _submit(ledger_url, ledger_key, Mint, to=to, amount=parse_sdrt(amount), deposit=deposit)
-    emit(receipt, as_json, title=f"Minted {format_sdrt(parse_sdrt(amount))} to {to}")
+    receipt = _submit(ledger_url, ledger_key, Mint, to=to, amount=read_amount(amount), deposit=deposit)
+    emit(receipt, as_json, title=f"Minted {format_sdrt(read_amount(amount))} to {to}")
 
 
 @app.command()

@@ -27,7 +27,7 @@ from landfall.settings import read_settings
 from marketplace.ledger_link.keys import OperatorKeys
 from marketplace.operator_settings import KEYS_FOLDER, TOKEN_FILE
 from marketplace.operator_setup import initialise
-from settlement.money import format_sdrt, parse_sdrt
+from settlement.money import MoneyError, format_sdrt, parse_sdrt
 
 TIMEOUT_S: Final = 60.0
 
@@ -126,6 +126,14 @@ def _explain(response: httpx.Response) -> str:
         return f"{problem['code']}: {problem['detail']} {problem.get('remedy', '')}".strip()
     except (ValueError, KeyError, TypeError):
         return f"HTTP {response.status_code}: {response.text[:300]}"
+
+
+def read_amount(text: str) -> int:
+    """An amount a person wrote, in µSDRt. Raises CallError that says how it is written."""
+    try:
+        return parse_sdrt(text)
+    except MoneyError as error:
+        raise CallError(str(error)) from None
 
 
 def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool, title: str) -> None:
@@ -303,7 +311,7 @@ def search_offers(
         category=category,
         service=service,
         publisher=publisher,
-        max_price=None if max_price is None else parse_sdrt(max_price),
+        max_price=None if max_price is None else read_amount(max_price),
     )
     columns = ("id", "publisher", "terms.name", "terms.tariff", "terms.countries", "terms.valid_until", "stock")
     show(found, columns, as_json, "Offers on the market")
@@ -539,7 +547,7 @@ def redeem(
 
     Example: landfall operator redeem 250 --payout "DE89 3704 0044 0532 0130 00"
     """
-    emit(call("POST", "/redemptions", json={"amount_usdr": parse_sdrt(amount), "payout": payout}), as_json)
+    emit(call("POST", "/redemptions", json={"amount_usdr": read_amount(amount), "payout": payout}), as_json)
 
 
 @app.command()

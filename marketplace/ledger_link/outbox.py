@@ -38,8 +38,6 @@ POLL_S: Final = 0.5
 """How long a message stored by another process may wait."""
 PAUSE_S: Final = 1.0
 """After an answer that asks for patience."""
-NOT_YET: Final = frozenset({"unknown-key", "overloaded"})
-"""Answers that are not about the message: this operator is not admitted yet, or the ledger is busy."""
 
 Handler = Callable[[AsyncConnection, str, Message, Receipt | Rejection], Awaitable[None]]
 """Called in the transaction that stores the answer: (connection, subject, message, answer)."""
@@ -140,7 +138,7 @@ class Outbox:
         answered = False
         answers = await self._send(waiting)
         for stored, answer in zip(waiting, answers, strict=True):
-            if isinstance(answer, Rejection) and answer.code in NOT_YET:
+            if isinstance(answer, Rejection) and await self._is_early(answer):
                 await asyncio.sleep(PAUSE_S)
                 break  # those behind it wait too: their order is kept
             if isinstance(answer, Rejection) and answer.code == "expired":
@@ -150,6 +148,17 @@ class Outbox:
             await self._settle(stored, answer)
             answered = True
         return answered
+
+    async def _is_early(self, answer: Rejection) -> bool:
+        """Whether an answer is not about the message: the ledger is busy, or has yet to admit this operator."""
+        if answer.code != "unknown-key":
+            return answer.code == "overloaded"
+        assert self._ledger.signer is not None
+        try:
+            keys = await self._ledger.operator_keys(self._ledger.operator)
+        except Rejected:
+            return True
+        return self._ledger.signer.kid not in {key.kid for key in keys}
 
     async def _send(self, waiting: list[Stored]) -> list[Receipt | Rejection]:
         if len(waiting) > 1:
