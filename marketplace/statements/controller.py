@@ -11,6 +11,7 @@ from msgspec import Struct
 from marketplace.ledger_link.outbox import now_ms
 from marketplace.ledger_link.service import KeyView, NewRedemption, Rotation
 from marketplace.ledger_link.tasks import Task
+from marketplace.operator_database import scalar
 from marketplace.operator_node import Node
 from marketplace.operator_problems import Refusal
 from marketplace.statements.service import Statement, make_statement
@@ -87,6 +88,8 @@ class OwnController(Controller):
             admitted = bool(await node.ledger.operator_keys(node.settings.id))
         except Rejected:
             admitted = False
+        async with node.database.read() as connection:
+            cursor = await scalar(connection, "SELECT cursor FROM follower")
         return NodeView(
             operator=node.settings.id,
             name=node.settings.name,
@@ -96,7 +99,7 @@ class OwnController(Controller):
             admitted=admitted,
             seal_key=node.keys.seal_key().public_key().key_id,
             sign_key=node.keys.signer().kid,
-            cursor=node.follower.cursor,
+            cursor=cursor,
             pending=await node.outbox.count_pending(),
             ledger_size=node.ledger.seen.size if node.ledger.seen else None,
         )

@@ -37,6 +37,8 @@ from settlement.ledger.messages import Admit, Mint
 from settlement.usage.tariff import Tariff
 from simcard.readers import MemoryLink
 from simcard.uicc import personalise
+from simulator.demo.billing import PATH as BILL_PATH
+from simulator.demo.billing import PhoneBill
 from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import EmbeddedHlr
@@ -46,6 +48,7 @@ ICCID = "8970199000000000017"
 HOME_PLMN, VISITED_PLMN = "25099", "26201"
 OTA = KeySet(kic=KeyByte(1, 2), kid=KeyByte(1, 2), kic_key=bytes(range(16)), kid_key=bytes(range(16, 32)))
 PRICE = 2_000_000
+BILL_SECRET = b"the billing system's secret"
 WAIT_S = 20.0
 logging.getLogger("httpx").setLevel(logging.WARNING)  # thousands of polls
 
@@ -136,7 +139,7 @@ class OperatorWorld:
 
 @asynccontextmanager
 async def open_world(
-    ledger: LedgerWorld, server: Server, folder: Path, *, minted: int = 50_000_000
+    ledger: LedgerWorld, server: Server, folder: Path, *, minted: int = 50_000_000, bill: PhoneBill | None = None
 ) -> AsyncIterator[OperatorWorld]:
     """Found all three, admit them, start them."""
     secret, mark = secrets.token_hex(16), secrets.token_hex(3)
@@ -152,6 +155,10 @@ async def open_world(
     carrier = f'[carrier]\nurl = "{field_url}"\n'
     network = f'[[networks]]\nplmn = "{VISITED_PLMN}"\nurl = "{field_url}"\nspn = "Visited"\nsmsc = "+491710760000"\n'
     async with AsyncExitStack() as stack:
+        if bill is not None:
+            bill_port = free_port()
+            await stack.enter_async_context(serve_field(bill.app(), "127.0.0.1", bill_port))
+            carrier += f'[billing]\nurl = "http://127.0.0.1:{bill_port}{BILL_PATH}"\n'
         app = create_field_app(field, carrier_secret=secret, access=access)
         await stack.enter_async_context(serve_field(app, "127.0.0.1", int(field_url.rsplit(":", 1)[1])))
         nodes = []
@@ -160,6 +167,8 @@ async def open_world(
             stack.push_async_callback(node.api.aclose)
             stack.callback(node.stop)
             nodes.append(node)
+        if bill is not None:
+            bill.webhook_url = f"{nodes[0].url}/webhooks/payments"
         async with ledger.issuer_client() as issuer:
             deposit = f"deposit of {nodes[0].id}"
             if minted:
@@ -195,6 +204,7 @@ async def _found(
     keys = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
     for shared in ("carrier", f"network-{VISITED_PLMN}", f"webhook-{VISITED_PLMN}"):
         keys.put_secret(shared, secret.encode())
+    keys.put_secret("billing", BILL_SECRET)
     async with ledger.issuer_client() as issuer:
         await issuer.submit(issuer.make(Admit, party=party))
     token = (settings.data_dir / TOKEN_FILE).read_text()

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from landfall.postgres import Server
+from marketplace.networks.webhooks import sign
 from settlement.usage.tariff import Bundle, Code
+from simulator.demo.billing import PhoneBill
 from tests.integration.ledger_world import LedgerWorld
-from tests.integration.operator_world import PRICE, VISITED_PLMN, OperatorWorld, open_world
+from tests.integration.operator_world import BILL_SECRET, PRICE, VISITED_PLMN, OperatorWorld, open_world
 
 BUNDLE = Bundle(price=PRICE, octets=1_000_000, hours=24, renewals=1)
 GERMANY: dict[str, Any] = {"countries": ("DE",), "plmns": (VISITED_PLMN,)}
@@ -144,6 +146,28 @@ async def test_a_node_that_is_killed_goes_on_where_it_was(world: OperatorWorld) 
         await world.home.wait(f"/purchases/{purchase['id']}", item_is("delivered"), within_s=40)
     assert (await world.home.get("/balance"))["escrow"] == 3 * PRICE
     assert len(await world.visited.get("/profiles", in_state="assigned")) == 3
+
+
+async def test_the_phone_bill_is_charged_and_given_back_by_signed_webhooks(
+    ledger: LedgerWorld, postgres_server: Server, tmp_path: Path
+) -> None:
+    bill = PhoneBill(BILL_SECRET)
+    async with open_world(ledger, postgres_server, tmp_path, bill=bill) as world:
+        offer = await world.sell(world.visited, policy="hold", tariff=BUNDLE, **GERMANY)
+        purchase = await world.buy(offer, retail_minor=1290, provider="billing")
+        path = f"/purchases/{purchase['id']}"
+        paid = await world.home.wait(path, item_is("requested"))
+        assert paid["payment"]["state"] == "paid"
+        assert paid["payment"]["reference"] == "bill line 1"
+        assert [charge.amount_minor for charge in bill.charges.values()] == [1290]
+        await world.home.post(f"/requests/{paid['items'][0]['request']}/cancel", {"cause": "unwanted"})
+        await world.home.wait(path, lambda seen: seen["payment"]["refunded_minor"] == 1290)
+        assert [refund.amount_minor for refund in bill.refunds.values()] == [1290]
+        assert bill.refused == 0
+        forged = b'{"payment": "%s", "state": "refused"}' % purchase["payment"]["id"].encode()
+        headers = sign(b"another secret", "forged", forged)
+        response = await world.home.api.post("/webhooks/payments", content=forged, headers=headers)
+        assert response.status_code == 401
 
 
 async def test_strangers_are_turned_away(world: OperatorWorld) -> None:
