@@ -41,7 +41,6 @@ class Path:
     PAYLOADS: Final = "/v1/payloads"
     INCLUSION: Final = "/v1/proofs/inclusion"
     CONSISTENCY: Final = "/v1/proofs/consistency"
-    EXPORT: Final = "/v1/export"
     CHECKPOINT: Final = "/checkpoint"
     TILE: Final = "/tile"
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -175,6 +176,7 @@ requests = Table(
     Column("payload", Text),
     Index("requests_by_home", "home", "id"),
     Index("requests_by_visited", "visited", "id"),
+    Index("requests_by_payload", "payload", postgresql_where=text("payload IS NOT NULL")),
     postgresql_with=HOT,
 )
 
