@@ -39,7 +39,7 @@ from settlement.money import format_sdrt
 
 PARTY_FILE: Final = "issuer.json"
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option(envvar="LANDFALL_LEDGER_URL", help="Where the ledger answers.")]

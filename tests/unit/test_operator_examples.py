@@ -6,7 +6,9 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from marketplace.operator_cli import EXAMPLES, _plain, _read_toml, app
+from marketplace.operator_cli import app
+from marketplace.operator_cli.calling import plain, read_file
+from marketplace.operator_cli.node import EXAMPLES
 from marketplace.operator_settings import parse_operator_settings
 from marketplace.packages.pricing import PackageDraft
 from marketplace.subscribers.service import NewSubscriber
@@ -27,7 +29,7 @@ from settlement.ledger.rules.offers import check_terms
 )
 def test_each_example_is_what_the_api_takes(name: str, shape: type) -> None:
     with as_file(files("marketplace") / "examples" / name) as file:
-        taken: object = msgspec.json.decode(msgspec.json.encode(_read_toml(file)), type=shape)
+        taken: object = msgspec.json.decode(msgspec.json.encode(read_file(file)), type=shape)
     if isinstance(taken, NewOffer):
         assert isinstance(taken.terms, Terms)
         check_terms(taken.terms)
@@ -48,8 +50,8 @@ def test_every_example_is_printed() -> None:
 def test_dates_become_milliseconds() -> None:
     from datetime import UTC, date, datetime
 
-    assert _plain({"a": [date(1970, 1, 2)]}) == {"a": [86_400_000]}
-    assert _plain(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == 1000
+    assert plain({"a": [date(1970, 1, 2)]}) == {"a": [86_400_000]}
+    assert plain(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == 1000
 
 
 @pytest.mark.parametrize("group", [[], ["offers"], ["packages"], ["requests"], ["usage"], ["statement"], ["init"]])

@@ -1,0 +1,25 @@
+"""`landfall operator …`: what an operator's staff do, from making the node to reading its statement.
+
+All but `init` and `secret` go through the node's own HTTP API, so they work beside it and from elsewhere:
+LANDFALL_OPERATOR_URL (default: the settings' host and port) and the staff token of the data folder
+(or LANDFALL_OPERATOR_TOKEN) say where and who.
+"""
+
+import typer
+
+from marketplace.operator_cli import buying, node, requests, selling
+from marketplace.operator_cli.calling import read_amount
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
+app.add_typer(node.app)
+app.add_typer(node.tasks, name="tasks")
+app.add_typer(selling.offers, name="offers")
+app.add_typer(selling.profiles, name="profiles")
+app.add_typer(selling.codes, name="codes")
+app.add_typer(selling.usage, name="usage")
+app.add_typer(requests.requests, name="requests")
+app.add_typer(buying.packages, name="packages")
+app.add_typer(buying.subscribers, name="subscribers")
+app.add_typer(buying.app)
+
+__all__ = ["app", "read_amount"]
