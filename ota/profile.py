@@ -10,8 +10,9 @@ Slot TLV, as ETSI TS 101 220 BER-TLV with definite lengths; unknown inner tags a
     E1  slot template, constructed
       80  IMSI, as in EF(IMSI) (TS 31.102 4.2.2)              mandatory
       81  K, 16 bytes (32 for TUAK-256)                       mandatory
-      82  OPc, 16 bytes (TOPc, 32, for TUAK)                  mandatory
-      83  algorithm: 01 Milenage, 02 TUAK                     mandatory
+      82  OPc, 16 bytes (TOPc, 32, for TUAK; else empty)      mandatory
+      83  algorithm: 01 Milenage, 02 TUAK, 03 XOR (TS 34.108),
+          11, 12, 13 COMP128 version 1, 2, 3                  mandatory
       84  PLMN of the profile, 3 bytes                        mandatory
       85  ACC, 2 bytes, as in EF(ACC)                         mandatory
       86  service provider name, UTF-8, up to 16 characters   mandatory
@@ -89,9 +90,9 @@ TAG_SLOT_ENTRY = 0xC1
 _IMSI, _K, _OPC, _ALGORITHM, _PLMN, _ACC, _SPN, _COVERAGE, _SMSC, _MSISDN, _ICCID, _SQN = range(0x80, 0x8C)
 _MANDATORY = frozenset(range(_IMSI, _MSISDN))
 
-_ALGORITHMS = {"milenage": 1, "tuak": 2}
+_ALGORITHMS = {"milenage": 0x01, "tuak": 0x02, "xor": 0x03, "comp128v1": 0x11, "comp128v2": 0x12, "comp128v3": 0x13}
 _ALGORITHM_NAMES = {code: name for name, code in _ALGORITHMS.items()}
-_KEY_LENGTHS = {"milenage": ((16,), (16,)), "tuak": ((16, 32), (32,))}
+_KEY_LENGTHS = {**dict.fromkeys(_ALGORITHMS, ((16,), (0,))), "milenage": ((16,), (16,)), "tuak": ((16, 32), (32,))}
 _E164 = re.compile(r"\+[0-9]{5,15}")
 _IMSI_DIGITS = re.compile(r"[0-9]{6,15}")
 _PLMN_DIGITS = re.compile(r"[0-9]{5,6}")

@@ -1,8 +1,8 @@
 """HLR and AuC of one network: subscribers, authentication vectors, location (3GPP TS 29.002, TS 33.102).
 
 `Hlr` is what a network asks; it follows GSUP, the protocol of osmo-hlr, so that either may stand behind a network.
-`EmbeddedHlr` is the built-in one: Milenage, sequence numbers by TS 33.102 annex C.3.2 (a counter for each subscriber),
-AUTS resynchronisation. It lives in memory: a world that starts again provisions again.
+`EmbeddedHlr` is the built-in one: every algorithm a card has, sequence numbers by TS 33.102 annex C.3.2 (a counter for
+each subscriber), AUTS resynchronisation. It lives in memory: a world that starts again provisions again.
 
 A refusal is an `HlrRefusalError` with the GMM cause a phone would be told (TS 24.008 §10.5.5.14).
 """
@@ -17,8 +17,10 @@ from typing import Protocol
 
 import msgspec
 
+from simcard.uicc.algorithms import answer_gsm, choose_algorithm
 from simcard.uicc.authentication import IND_BITS, MAX_JUMP, SLOTS
-from simcard.uicc.milenage import Milenage, gsm_answer, xor
+from simcard.uicc.comp128 import Comp128
+from simcard.uicc.milenage import gsm_answer, xor
 
 # What one SendAuthInfo answers with, as osmo-hlr does.
 VECTORS = 5
@@ -65,7 +67,10 @@ class SubscriberConflictError(Exception):
 
 
 class AuthVector(msgspec.Struct, frozen=True):
-    """One quintuplet, with SRES and Kc for 2G: octet strings of 16, 16, 8, 16, 16, 4 and 8."""
+    """One quintuplet, with SRES and Kc for 2G: octet strings of 16, 16, 8 (XOR: 16), 16, 16, 4 and 8.
+
+    A subscriber with COMP128 has a triplet: AUTN, RES, CK and IK are empty (TS 33.102 §6.8.1.1).
+    """
 
     rand: bytes
     autn: bytes
@@ -103,7 +108,7 @@ class Subscriber:
 
     def __init__(self, k: bytes, opc: bytes, algorithm: str, msisdn: str | None) -> None:
         self.keys, self.algorithm, self.msisdn = (k, opc), algorithm, msisdn
-        self.milenage = Milenage(k, opc)
+        self.secret = choose_algorithm(algorithm, k, opc)
         self.seq = 0
         self.ind = 0
         self.barred = False
@@ -121,15 +126,13 @@ class EmbeddedHlr:
         return self._subscribers.get(imsi)
 
     async def create_subscriber(self, imsi: str, *, k: bytes, opc: bytes, algorithm: str, msisdn: str | None) -> None:
-        """Provision. `ValueError`: another algorithm than Milenage, keys that are not 16 octets, or a bad IMSI."""
-        if algorithm != "milenage":
-            raise ValueError(f"algorithm {algorithm!r} is not offered by this HLR; use 'milenage'")
+        """Provision. `ValueError`: an algorithm that is none, keys that do not fit it, or a bad IMSI."""
         if not (imsi.isascii() and imsi.isdigit() and 6 <= len(imsi) <= 15):
             raise ValueError("an IMSI is 6 to 15 digits")
         known = self._subscribers.get(imsi)
         if known is None:
             self._subscribers[imsi] = Subscriber(k, opc, algorithm, msisdn)
-        elif hmac.compare_digest(b"".join(known.keys), k + opc):
+        elif known.algorithm == algorithm and hmac.compare_digest(b"".join(known.keys), k + opc):
             known.msisdn = msisdn
         else:
             raise SubscriberConflictError("this IMSI is provisioned with other keys; delete it first")
@@ -173,20 +176,25 @@ class EmbeddedHlr:
 
     @staticmethod
     def _vector(subscriber: Subscriber) -> AuthVector:
+        rand, secret = secrets.token_bytes(16), subscriber.secret
+        if isinstance(secret, Comp128):
+            return AuthVector(rand, b"", b"", b"", b"", *answer_gsm(secret, rand))
         subscriber.seq += 1
         subscriber.ind = (subscriber.ind + 1) % SLOTS
         sqn = (subscriber.seq << IND_BITS | subscriber.ind).to_bytes(6, "big")
-        rand = secrets.token_bytes(16)
-        answer = subscriber.milenage.f2345(rand)
-        autn = xor(sqn, answer.ak) + AMF + subscriber.milenage.f1(rand, sqn, AMF)
+        answer = secret.f2345(rand)
+        autn = xor(sqn, answer.ak) + AMF + secret.f1(rand, sqn, AMF)
         sres, kc = gsm_answer(answer)
         return AuthVector(rand, autn, answer.res, answer.ck, answer.ik, sres, kc)
 
     @staticmethod
     def _resynchronise(subscriber: Subscriber, rand: bytes, auts: bytes) -> None:
         """TS 33.102 §6.3.5: MAC-S proves the card's SQN; take it over unless our next one suits the card anyway."""
-        sqn = xor(auts[:6], subscriber.milenage.f5star(rand))
-        if not hmac.compare_digest(subscriber.milenage.f1star(rand, sqn), auts[6:]):
+        secret = subscriber.secret
+        if isinstance(secret, Comp128):
+            raise HlrRefusalError(Cause.NETWORK_FAILURE)  # a 2G subscriber counts nothing
+        sqn = xor(auts[:6], secret.f5star(rand))
+        if not hmac.compare_digest(secret.f1star(rand, sqn), auts[6:]):
             raise HlrRefusalError(Cause.MAC_FAILURE)
         of_card = int.from_bytes(sqn, "big") >> IND_BITS
         if not of_card < subscriber.seq + 1 <= of_card + MAX_JUMP:

@@ -1,7 +1,8 @@
 """A visited or home network as a phone meets it: registration with a real challenge, and its end.
 
 `Network.attach` is the whole procedure of 3GPP TS 24.008 §4.7.3 in four steps: whose IMSI is this; vectors from the
-HLR; the challenge, with resynchronisation when the card asks for it (TS 33.102 §6.3.5); update location. A refusal is
+HLR; the challenge, with resynchronisation when the card asks for it (TS 33.102 §6.3.5), or that of 2G for a subscriber
+whose algorithm knows no other; update location. A refusal is
 an `HlrRefusalError` with the cause the phone is told. There are no roaming agreements here: an IMSI of another PLMN
 is refused with cause 11, which is what a multi-account SIM is for.
 """
@@ -30,6 +31,9 @@ class Mobile(Protocol):
     def answer(self, rand: bytes, autn: bytes) -> Authenticated | ResyncNeeded | None:
         """Put a challenge to the card; None when it finds the MAC wrong."""
 
+    def answer_gsm(self, rand: bytes) -> tuple[bytes, bytes]:
+        """Put a 2G challenge to the card: SRES and Kc."""
+
     def lose_service(self) -> None:
         """The network has thrown the phone out."""
 
@@ -53,11 +57,20 @@ class Network:
         if not imsi.startswith(self.plmn):
             raise HlrRefusalError(Cause.PLMN_NOT_ALLOWED)
         vector = (await self.hlr.send_auth_info(imsi))[0]
+        if not vector.autn:
+            answer_2g = phone.answer_gsm(vector.rand)
+            if not hmac.compare_digest(answer_2g[0], vector.sres):
+                raise HlrRefusalError(Cause.ILLEGAL_MS)
+            await self._register(phone, imsi)
+            return
         answer = phone.answer(vector.rand, vector.autn)
         if isinstance(answer, ResyncNeeded):
             vector = (await self.hlr.send_auth_info(imsi, (vector.rand, answer.auts)))[0]
             answer = phone.answer(vector.rand, vector.autn)
         self._verify(answer, vector)
+        await self._register(phone, imsi)
+
+    async def _register(self, phone: Mobile, imsi: str) -> None:
         await self.hlr.update_location(imsi)
         self._attached[imsi] = phone
         if imsi not in self._seen:

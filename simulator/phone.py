@@ -146,6 +146,14 @@ class Phone:
         self._write(EF_KEYS, b"\0" + answer.ck + answer.ik)
         return answer
 
+    def answer_gsm(self, rand: bytes) -> tuple[bytes, bytes]:
+        """AUTHENTICATE in GSM context (TS 31.102 §7.1.2): SRES and Kc."""
+        data, sw = self._link.send_apdu(f"0088008011{'10' + rand.hex()}00")
+        if sw != "9000" and not sw.startswith("91"):
+            raise HlrRefusalError(Cause.ILLEGAL_MS)
+        sres, kc = _counted(bytes.fromhex(data))
+        return sres, kc
+
     def lose_service(self) -> None:
         """The serving network has thrown the phone out; it stays camped there without service."""
         self.serving, self.refusal = None, Cause.ROAMING_NOT_ALLOWED

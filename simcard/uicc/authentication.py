@@ -1,4 +1,4 @@
-"""The card's half of UMTS authentication (3GPP TS 33.102 §6.3, annex C), over Milenage.
+"""The card's half of UMTS authentication (3GPP TS 33.102 §6.3, annex C), over any AKA algorithm set.
 
 `answer_challenge` checks the network's AUTN, keeps the sequence numbers, and gives one of three answers:
 `Authenticated`, `ResyncNeeded` with the AUTS the network repairs itself by, or a `StatusError(9862)` when the MAC is
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import msgspec
 
+from simcard.uicc.algorithms import Aka
 from simcard.uicc.apdu import StatusError, Sw
-from simcard.uicc.milenage import Answer, Milenage, gsm_answer, xor
+from simcard.uicc.milenage import Answer, gsm_answer, xor
 
 # TS 33.102 annex C.3: IND has 5 bits, so 32 vectors may arrive out of order; C.2.1: no jump of more than 2^28.
 IND_BITS = 5
@@ -56,17 +57,15 @@ class ResyncNeeded(msgspec.Struct, frozen=True):
     auts: bytes
 
 
-def answer_challenge(
-    milenage: Milenage, array: SequenceArray, rand: bytes, autn: bytes
-) -> Authenticated | ResyncNeeded:
+def answer_challenge(algorithm: Aka, array: SequenceArray, rand: bytes, autn: bytes) -> Authenticated | ResyncNeeded:
     """Answer RAND (16 octets) and AUTN (16: SQN⊕AK ‖ AMF ‖ MAC). Changes `array` when the challenge is accepted."""
-    answer: Answer = milenage.f2345(rand)
+    answer: Answer = algorithm.f2345(rand)
     sqn, amf, mac = xor(autn[:6], answer.ak), autn[6:8], autn[8:]
-    if milenage.f1(rand, sqn, amf) != mac:
+    if algorithm.f1(rand, sqn, amf) != mac:
         raise StatusError(Sw.AUTHENTICATION_MAC_WRONG)
     number = int.from_bytes(sqn, "big")
     if not array.is_fresh(number):
         own = array.highest.to_bytes(6, "big")
-        return ResyncNeeded(xor(own, milenage.f5star(rand)) + milenage.f1star(rand, own))
+        return ResyncNeeded(xor(own, algorithm.f5star(rand)) + algorithm.f1star(rand, own))
     array.accept(number)
     return Authenticated(answer.res, answer.ck, answer.ik, gsm_answer(answer)[1])

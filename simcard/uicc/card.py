@@ -34,11 +34,11 @@ from ota.profile import (
 )
 from ota.scp80.digits import DigitError, unpack_plmn
 from ota.scp80.packet import KeySet
+from simcard.uicc.algorithms import NoAkaError, answer_gsm, require_aka
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.authentication import ResyncNeeded, answer_challenge
 from simcard.uicc.codes import CODE_INS, PUK1, PUK_TRIES, SecretCode, encode_code, execute_code_command
 from simcard.uicc.files import ADM1, PIN1
-from simcard.uicc.milenage import Milenage, gsm_answer
 from simcard.uicc.multi_account import Accounts, MultiAccount, make_slot
 from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, OtaKeys, Receiver
 from simcard.uicc.session import READ_BINARY, READ_RECORD, SELECT, STATUS, Session, require_length
@@ -169,18 +169,20 @@ class Card:
         if PIN1 not in self._session.verified and self._asks_pin():
             raise StatusError(Sw.SECURITY_NOT_SATISFIED)
         slot = self._accounts.active
-        profile = slot.profile
-        milenage = Milenage(profile.k, profile.opc)
+        algorithm = slot.algorithm
         rand, rest = _take(command.data, RAND_LENGTH)
         if command.p2 == GSM_CONTEXT and not rest:
-            sres, kc = gsm_answer(milenage.f2345(rand))
+            sres, kc = answer_gsm(algorithm, rand)
             return Response(_counted(sres) + _counted(kc))
         if command.p2 != UMTS_CONTEXT:
             raise StatusError(Sw.WRONG_P1_P2)
         autn, rest = _take(rest, AUTN_LENGTH)
         if rest:
             raise StatusError(Sw.WRONG_DATA)
-        answer = answer_challenge(milenage, slot.sequence, rand, autn)
+        try:
+            answer = answer_challenge(require_aka(algorithm), slot.sequence, rand, autn)
+        except NoAkaError:
+            raise StatusError(Sw.AUTHENTICATION_CONTEXT_NOT_SUPPORTED) from None
         if isinstance(answer, ResyncNeeded):
             return Response(b"\xdc" + _counted(answer.auts))
         self._changed = True

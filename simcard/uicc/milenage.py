@@ -37,8 +37,8 @@ def xor(a: bytes, b: bytes) -> bytes:
 
 def derive_opc(k: bytes, op: bytes) -> bytes:
     """OPc = E_K(OP) ⊕ OP (TS 35.206 §4.1): 16 octets."""
-    _require("OP", op, 16)
-    return xor(_aes(_require("K", k, 16), op), op)
+    require_length("OP", op, 16)
+    return xor(_aes(require_length("K", k, 16), op), op)
 
 
 class Milenage:
@@ -47,8 +47,8 @@ class Milenage:
     __slots__ = ("_k", "_opc")
 
     def __init__(self, k: bytes, opc: bytes) -> None:
-        self._k = _require("K", k, 16)
-        self._opc = _require("OPc", opc, 16)
+        self._k = require_length("K", k, 16)
+        self._opc = require_length("OPc", opc, 16)
 
     def f1(self, rand: bytes, sqn: bytes, amf: bytes) -> bytes:
         """MAC-A, 8 octets: the network's proof to the card."""
@@ -69,10 +69,10 @@ class Milenage:
         return self._out(self._temp(rand), 4)[:6]
 
     def _temp(self, rand: bytes) -> bytes:
-        return _aes(self._k, xor(_require("RAND", rand, 16), self._opc))
+        return _aes(self._k, xor(require_length("RAND", rand, 16), self._opc))
 
     def _out1(self, rand: bytes, sqn: bytes, amf: bytes) -> bytes:
-        block = (_require("SQN", sqn, 6) + _require("AMF", amf, 2)) * 2
+        block = (require_length("SQN", sqn, 6) + require_length("AMF", amf, 2)) * 2
         turned = _rotate(xor(block, self._opc), _ROTATE[0])
         return xor(_aes(self._k, xor(self._temp(rand), turned)), self._opc)
 
@@ -84,8 +84,11 @@ class Milenage:
 
 def gsm_answer(answer: Answer) -> tuple[bytes, bytes]:
     """SRES (4 octets) and Kc (8) for a 2G network: conversion functions c2 and c3 of TS 33.102 §6.8.1.2."""
+    sres = bytes(4)
+    for at in range(0, len(answer.res), 4):
+        sres = xor(sres, answer.res[at : at + 4])
     halves = xor(answer.ck, answer.ik)
-    return xor(answer.res[:4], answer.res[4:]), xor(halves[:8], halves[8:])
+    return sres, xor(halves[:8], halves[8:])
 
 
 def _rotate(block: bytes, octets: int) -> bytes:
@@ -97,7 +100,8 @@ def _aes(key: bytes, block: bytes) -> bytes:
     return Cipher(AES(key), ECB()).encryptor().update(block)  # noqa: S305
 
 
-def _require(name: str, value: bytes, length: int) -> bytes:
-    if len(value) != length:
-        raise ValueError(f"{name} must be {length} octets, not {len(value)}")
+def require_length(name: str, value: bytes, *lengths: int) -> bytes:
+    """`value`; `ValueError` naming it when it has none of `lengths`."""
+    if len(value) not in lengths:
+        raise ValueError(f"{name} must be {' or '.join(map(str, lengths))} octets, not {len(value)}")
     return value

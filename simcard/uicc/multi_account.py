@@ -37,6 +37,7 @@ from ota.profile import (
     encode_slot_list,
     fingerprint,
 )
+from simcard.uicc.algorithms import Algorithm, choose_algorithm
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.authentication import IND_BITS, SLOTS, SequenceArray
 from simcard.uicc.files import Df
@@ -47,7 +48,6 @@ from simcard.uicc.usim import write_identity
 DWELL_POLLS = 3
 # A slot TLV with every field at its longest is below 600 octets; a writer that never ends must not fill the card.
 SLOT_TLV_MAX = 1024
-SUPPORTED_ALGORITHMS = frozenset({"milenage"})
 
 
 class Slot(msgspec.Struct):
@@ -64,6 +64,12 @@ class Slot(msgspec.Struct):
         """The profile, decoded."""
         return MobileProfile.from_slot_tlv(self.tlv)
 
+    @property
+    def algorithm(self) -> Algorithm:
+        """What answers its network's challenges."""
+        profile = self.profile
+        return choose_algorithm(profile.algorithm, profile.k, profile.opc)
+
 
 class Accounts(msgspec.Struct):
     """What the application remembers: slots by number, the enabled one, and how the choice stands."""
@@ -79,8 +85,6 @@ class Accounts(msgspec.Struct):
 def make_slot(tlv: bytes, before: Slot | None = None) -> Slot:
     """A slot from its TLV. The same account stored again keeps its sequence numbers. Raises `ProfileError`."""
     profile = MobileProfile.from_slot_tlv(tlv)
-    if profile.algorithm not in SUPPORTED_ALGORITHMS:
-        raise ProfileError(f"algorithm {profile.algorithm!r} is not on this card")
     start = SequenceArray([profile.sqn >> IND_BITS] * SLOTS)
     if before and (before.profile.imsi, before.profile.k) == (profile.imsi, profile.k):
         start.seq = [max(pair) for pair in zip(start.seq, before.sequence.seq, strict=True)]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from simcard.uicc.authentication import ResyncNeeded, SequenceArray, answer_challenge
+from simcard.uicc.authentication import Authenticated, ResyncNeeded, SequenceArray, answer_challenge
+from simcard.uicc.comp128 import Comp128
 from simcard.uicc.milenage import Milenage, derive_opc, gsm_answer
+from simcard.uicc.xor_test import XorTest
 from simulator.hlr import EmbeddedHlr
 
 Osmo = Callable[..., dict[str, str]]
@@ -18,13 +20,16 @@ Osmo = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def osmo(program: Callable[..., Path]) -> Osmo:
-    """Run osmo-auc-gen for Milenage in 3G; gives its lines as a mapping of name to value."""
+    """Run osmo-auc-gen, for Milenage in 3G unless told; gives its lines as a mapping of name to value."""
     path = program("osmo-auc-gen", package="libosmocore-utils")
 
-    def run(**options: str) -> dict[str, str]:
+    def run(algorithm: str = "milenage", generation: str = "3g", **options: str) -> dict[str, str]:
         arguments = [f"--{name}={value}" for name, value in options.items()]
         done = subprocess.run(
-            [path, "--3g", "--algorithm=milenage", *arguments], capture_output=True, text=True, check=True
+            [path, f"--{generation}", f"--algorithm={algorithm}", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         pairs = (line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)
         return {name.strip(): value.strip() for name, value in pairs}
@@ -59,6 +64,30 @@ def test_their_vectors_are_accepted_by_our_card_and_our_auts_by_them(osmo: Osmo)
     assert isinstance(answer, ResyncNeeded)
     after = osmo(key=k.hex(), opc=opc.hex(), amf="8000", rand=rand.hex(), auts=answer.auts.hex())
     assert int(after["SQN.MS"]) == 1000 << 5
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_comp128_answers_as_theirs(version: int, osmo: Osmo) -> None:
+    for _ in range(10):
+        k, rand = secrets.token_bytes(16), secrets.token_bytes(16)
+        theirs = osmo(f"comp128v{version}", "2g", key=k.hex(), rand=rand.hex())
+        sres, kc = Comp128(version, k).a3a8(rand)
+        assert (theirs["SRES"], theirs["Kc"]) == (sres.hex(), kc.hex())
+
+
+def test_xor_answers_as_theirs_and_they_take_our_auts(osmo: Osmo) -> None:
+    k, rand = secrets.token_bytes(16), secrets.token_bytes(16)
+    keys = {"key": k.hex(), "amf": "8000", "rand": rand.hex()}
+    theirs = osmo("xor", sqn=str(7 << 5), **keys)
+    algorithm = XorTest(k)
+    answer = algorithm.f2345(rand)
+    assert (theirs["RES"], theirs["CK"], theirs["IK"]) == (answer.res.hex(), answer.ck.hex(), answer.ik.hex())
+    assert (theirs["SRES"], theirs["Kc"]) == tuple(value.hex() for value in gsm_answer(answer))
+    array = SequenceArray()
+    assert isinstance(answer_challenge(algorithm, array, rand, bytes.fromhex(theirs["AUTN"])), Authenticated)
+    again = answer_challenge(algorithm, array, rand, bytes.fromhex(theirs["AUTN"]))
+    assert isinstance(again, ResyncNeeded)
+    assert int(osmo("xor", auts=again.auts.hex(), **keys)["SQN.MS"]) == array.highest > 0
 
 
 async def test_our_hlr_issues_the_vector_they_compute(osmo: Osmo) -> None:

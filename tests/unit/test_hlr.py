@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from simcard.uicc.authentication import Authenticated, ResyncNeeded, SequenceArray, answer_challenge
+from simcard.uicc.algorithms import choose_algorithm, require_aka
+from simcard.uicc.authentication import SLOTS, Authenticated, ResyncNeeded, SequenceArray, answer_challenge
+from simcard.uicc.comp128 import Comp128
 from simcard.uicc.milenage import Milenage, xor
 from simulator.hlr import VECTORS, Cause, EmbeddedHlr, HlrRefusalError, SubscriberConflictError
 
@@ -84,5 +86,29 @@ async def test_other_keys_for_a_known_imsi_are_a_conflict_and_the_same_are_not(h
 
 
 async def test_an_algorithm_it_does_not_have_is_named(hlr: EmbeddedHlr) -> None:
-    with pytest.raises(ValueError, match="'tuak'"):
-        await hlr.create_subscriber("262010000000001", k=K, opc=OPC, algorithm="tuak", msisdn=None)
+    with pytest.raises(ValueError, match="'a5'"):
+        await hlr.create_subscriber("262010000000001", k=K, opc=OPC, algorithm="a5", msisdn=None)
+
+
+@pytest.mark.parametrize(("algorithm", "opc"), [("tuak", bytes(32)), ("xor", b"")])
+async def test_other_algorithm_sets_authenticate_and_resynchronise_alike(algorithm: str, opc: bytes) -> None:
+    hlr = EmbeddedHlr()
+    await hlr.create_subscriber(IMSI, k=K, opc=opc, algorithm=algorithm, msisdn=None)
+    aka, array = require_aka(choose_algorithm(algorithm, K, opc)), SequenceArray([100] * SLOTS)
+    stale = (await hlr.send_auth_info(IMSI))[0]
+    answer = answer_challenge(aka, array, stale.rand, stale.autn)
+    assert isinstance(answer, ResyncNeeded)
+    fresh = (await hlr.send_auth_info(IMSI, (stale.rand, answer.auts)))[0]
+    authenticated = answer_challenge(aka, array, fresh.rand, fresh.autn)
+    assert isinstance(authenticated, Authenticated)
+    assert (authenticated.res, authenticated.kc) == (fresh.res, fresh.kc)
+
+
+async def test_a_subscriber_with_comp128_gets_triplets_and_has_nothing_to_resynchronise() -> None:
+    hlr = EmbeddedHlr()
+    await hlr.create_subscriber(IMSI, k=K, opc=b"", algorithm="comp128v3", msisdn=None)
+    vector = (await hlr.send_auth_info(IMSI))[0]
+    assert (vector.autn, vector.res) == (b"", b"")
+    assert (vector.sres, vector.kc) == Comp128(3, K).a3a8(vector.rand)
+    with pytest.raises(HlrRefusalError):
+        await hlr.send_auth_info(IMSI, (vector.rand, bytes(14)))
