@@ -1,0 +1,347 @@
+"""A short message centre: SMPP 3.4 for OTA platforms on one side, the phones of a field on the other.
+
+    smsc = Smsc(field, {"alfa-ota": "password"})
+    smsc.numbers["4915550000001"] = "8988262…"          # which card has which number; an ICCID is an address too
+    async with smsc.serve("127.0.0.1", 2775):
+        ...
+
+Any number of clients may bind, each under its system id, several times if it likes. A message goes into the card as
+SMS-DELIVER; where the phone is off or out of reach it is tried again until its validity ends. What the card says goes
+back to the client that sent the message: its proof of receipt in a deliver_sm from the card's number, and a delivery
+receipt where one was asked for. What cannot be brought to a client waits until it binds again.
+
+`Faults` make it as bad as networks are: messages lost, late, out of order, doubled, on the way to the card and back.
+Only messages for the SIM itself (PID 7F, DCS F6) are carried; nobody reads texts here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Final
+
+import msgspec
+
+from ota.scp80.parameters import ScpError
+from ota.scp80.sms import (
+    DCS_CLASS2_8BIT,
+    PID_SIM_DATA_DOWNLOAD,
+    SmsDeliver,
+    encode_deliver,
+    pack_timestamp,
+    parse_submit,
+)
+from ota.smpp.pdu import (
+    SHORT_MESSAGE_BYTES,
+    TAG_MESSAGE_PAYLOAD,
+    TON_INTERNATIONAL,
+    UDHI,
+    Bind,
+    Command,
+    Named,
+    Pdu,
+    ShortMessage,
+    SmppError,
+    Status,
+)
+from ota.smpp.receipt import Receipt, State, build_receipt, parse_validity
+from ota.smpp.session import Session
+from simulator.field import AbsentSubscriberError, CardRefusedError, Field
+
+NAME: Final = "landfall"
+QUEUE_MAX: Final = 100_000
+"""Messages under way at once; beyond it clients are told that the queue is full."""
+VALIDITY_S: Final = 3600.0
+"""Of a message that names none."""
+RETRY_S: Final = 0.5
+"""Between attempts to reach a phone without service. A real centre waits for its HLR's alert; minutes otherwise."""
+DELIVERIES: Final = 10
+"""deliver_sm to one client at once."""
+_BINDS: Final = {
+    Command.BIND_TRANSCEIVER: (True, True),
+    Command.BIND_TRANSMITTER: (True, False),
+    Command.BIND_RECEIVER: (False, True),
+}
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes wrong: probabilities of each message, delays in seconds (least, most), messages a second and client."""
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    delay_s: tuple[float, float] = (0.0, 0.0)
+    most_per_s: int | None = None
+
+
+class Smsc:
+    """The centre; `faults` may be replaced at any time."""
+
+    def __init__(
+        self,
+        field: Field,
+        accounts: Mapping[str, str],
+        *,
+        faults: Faults = Faults(),
+        seed: int = 0,  # noqa: B008
+    ) -> None:
+        self._field, self.accounts, self.faults = field, accounts, faults
+        self.numbers: dict[str, str] = {}
+        self._draw = random.Random(seed)
+        self._ids = count(1)
+        self._boxes: defaultdict[str, _Box] = defaultdict(_Box)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._links: set[_Link] = set()
+
+    @asynccontextmanager
+    async def serve(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+        """Listen; yields the port (0 takes a free one). At the end all connections are cut."""
+        server = await asyncio.start_server(self._greet, host, port, ssl=tls)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            self.cut()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for box in self._boxes.values():
+                await box.close()
+
+    def cut(self) -> None:
+        """Cut every connection, as a fault of the network does."""
+        for link in list(self._links):
+            link.session.close()
+
+    def accept(self, link: _Link, message: ShortMessage) -> tuple[Status, str]:
+        """Judge a submit_sm and set it on its way: its status and message id."""
+        if link.over_limit(self.faults.most_per_s):
+            return Status.THROTTLED, ""
+        if len(self._tasks) >= QUEUE_MAX:
+            return Status.QUEUE_FULL, ""
+        if self.find_card(message.destination) is None:
+            return Status.INVALID_DESTINATION, ""
+        if (message.protocol_id, message.data_coding) != (PID_SIM_DATA_DOWNLOAD, DCS_CLASS2_8BIT):
+            return Status.SUBMIT_FAILED, ""
+        message_id = f"{next(self._ids):010}"
+        for _ in range(1 + self._happens(self.faults.duplicate)):
+            self._start(self._carry(link.system_id, message_id, message))
+        return Status.OK, message_id
+
+    def find_card(self, address: str) -> str | None:
+        """The ICCID that a number, or an ICCID, reaches."""
+        iccid = self.numbers.get(address, address)
+        return iccid if iccid in self._field.phones else None
+
+    def check(self, bind: Bind) -> Status:
+        """Whether a client may bind."""
+        if bind.system_id not in self.accounts:
+            return Status.INVALID_SYSTEM_ID
+        return Status.OK if self.accounts[bind.system_id] == bind.password else Status.INVALID_PASSWORD
+
+    def attach(self, link: _Link) -> None:
+        """The client is bound to receive."""
+        self._boxes[link.system_id].attach(link.session)
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = _Link(self)
+        link.session = Session(reader, writer, link.answer, window=DELIVERIES)
+        self._links.add(link)
+        try:
+            await link.session.run()
+        finally:
+            self._links.discard(link)
+            if link.system_id:
+                self._boxes[link.system_id].detach(link.session)
+
+    async def _carry(self, system_id: str, message_id: str, message: ShortMessage) -> None:
+        """One message to its card, what the card says back, and the receipt."""
+        submitted_at = datetime.now(UTC)
+        if not await self._travel():
+            return
+        expires = time.monotonic() + (parse_validity(message.validity) or VALIDITY_S)
+        state = State.EXPIRED
+        while time.monotonic() < expires:
+            try:
+                answers = await self._enter_card(message, submitted_at)
+            except AbsentSubscriberError:
+                await asyncio.sleep(RETRY_S)
+                continue
+            except (CardRefusedError, ScpError):
+                state = State.UNDELIVERABLE
+                break
+            for answer in answers:
+                self._send_back(system_id, answer)
+            state = State.DELIVERED
+            break
+        if message.registered_delivery & 1 or (message.registered_delivery & 2 and state.is_failure):
+            receipt = Receipt(message_id, state)
+            self._send_back(system_id, build_receipt(receipt, message, submitted_at=submitted_at))
+
+    async def _enter_card(self, message: ShortMessage, submitted_at: datetime) -> list[ShortMessage]:
+        """ENVELOPE into the card; the deliver_sm that carry what it answers and what it sends meanwhile."""
+        iccid = self.find_card(message.destination)
+        if iccid is None:
+            raise AbsentSubscriberError("the phone has gone")
+        plus = "+" if message.source_ton == TON_INTERNATIONAL else ""
+        tpdu = encode_deliver(
+            SmsDeliver(
+                originator=plus + message.source,
+                timestamp=pack_timestamp(submitted_at),
+                user_data=message.content,
+                udhi=bool(message.esm_class & UDHI),
+            )
+        )
+        answer = await self._field.phones[iccid].receive_sms([tpdu])
+        back = [_answer_to(message, data) for data in answer.responses if data]
+        for raw in answer.submitted:
+            sent = parse_submit(raw)
+            number = sent.destination.removeprefix("+")
+            back.append(msgspec.structs.replace(_answer_to(message, sent.user_data), destination=number))
+        return back
+
+    def _send_back(self, system_id: str, message: ShortMessage) -> None:
+        for _ in range(1 + self._happens(self.faults.duplicate)):
+            self._start(self._bring_back(system_id, message))
+
+    async def _bring_back(self, system_id: str, message: ShortMessage) -> None:
+        if await self._travel():
+            self._boxes[system_id].put(message)
+
+    async def _travel(self) -> bool:
+        """The way through the network; False where the message is lost on it."""
+        faults = self.faults
+        least, most = faults.delay_s
+        delay_s = self._draw.uniform(least, most)
+        if self._happens(faults.reorder):
+            delay_s += most + RETRY_S * self._draw.random()
+        if delay_s:
+            await asyncio.sleep(delay_s)
+        return not self._happens(faults.loss)
+
+    def _happens(self, probability: float) -> bool:
+        return self._draw.random() < probability
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Link:
+    """One connection of a client, bound or not."""
+
+    session: Session
+
+    def __init__(self, smsc: Smsc) -> None:
+        self._smsc = smsc
+        self.system_id = ""
+        self._may_submit = False
+        self._recent: deque[float] = deque()
+
+    def answer(self, pdu: Pdu) -> Pdu:
+        """The reply to a request of the client."""
+        match pdu.body:
+            case Bind() as bind if pdu.command in _BINDS:
+                return Pdu(pdu.command.response, pdu.sequence, self._bind(pdu.command, bind), Named(NAME))
+            case ShortMessage() as message if pdu.command is Command.SUBMIT_SM:
+                if not self._may_submit:
+                    return Pdu(Command.SUBMIT_SM_RESP, pdu.sequence, Status.WRONG_BIND_STATE)
+                status, message_id = self._smsc.accept(self, message)
+                body = Named(message_id) if status == Status.OK else None
+                return Pdu(Command.SUBMIT_SM_RESP, pdu.sequence, status, body)
+        return Pdu(Command.GENERIC_NACK, pdu.sequence, Status.INVALID_COMMAND)
+
+    def over_limit(self, most_per_s: int | None) -> bool:
+        """Whether the client has sent that many within the last second."""
+        if most_per_s is None:
+            return False
+        now = time.monotonic()
+        while self._recent and self._recent[0] < now - 1:
+            self._recent.popleft()
+        if len(self._recent) >= most_per_s:
+            return True
+        self._recent.append(now)
+        return False
+
+    def _bind(self, command: Command, bind: Bind) -> Status:
+        if self.system_id:
+            return Status.ALREADY_BOUND
+        if (status := self._smsc.check(bind)) == Status.OK:
+            self.system_id = bind.system_id
+            self._may_submit, receives = _BINDS[command]
+            if receives:
+                # The answer to the bind goes first: deliver_sm before it would be out of state (2.3).
+                asyncio.get_running_loop().call_soon(self._smsc.attach, self)
+        return status
+
+
+class _Box:
+    """Messages that wait for a client, and those who bring them to whichever of its connections is bound."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[ShortMessage] = asyncio.Queue()
+        self._sessions: list[Session] = []
+        self._bound = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
+
+    def put(self, message: ShortMessage) -> None:
+        self._queue.put_nowait(message)
+
+    def attach(self, session: Session) -> None:
+        self._sessions.append(session)
+        self._bound.set()
+        if not self._workers:
+            self._workers = [asyncio.create_task(self._bring()) for _ in range(DELIVERIES)]
+
+    def detach(self, session: Session) -> None:
+        if session in self._sessions:
+            self._sessions.remove(session)
+        if not self._sessions:
+            self._bound.clear()
+
+    async def close(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def _bring(self) -> None:
+        while True:
+            message = await self._queue.get()
+            while True:
+                await self._bound.wait()
+                session = self._sessions[-1]
+                try:
+                    reply = await session.request(Command.DELIVER_SM, message)
+                except SmppError:
+                    self.detach(session)  # it is gone or silent: the next one bound gets the message
+                    session.close()
+                    continue
+                if reply.status != Status.TEMPORARY_ERROR:
+                    break
+                await asyncio.sleep(RETRY_S)
+
+
+def _answer_to(message: ShortMessage, user_data: bytes) -> ShortMessage:
+    """A deliver_sm with user data from the card that `message` went to."""
+    long = len(user_data) > SHORT_MESSAGE_BYTES
+    return ShortMessage(
+        source=message.destination,
+        source_ton=message.destination_ton,
+        source_npi=message.destination_npi,
+        destination=message.source,
+        destination_ton=message.source_ton,
+        destination_npi=message.source_npi,
+        esm_class=UDHI,
+        protocol_id=PID_SIM_DATA_DOWNLOAD,
+        data_coding=DCS_CLASS2_8BIT,
+        message=b"" if long else user_data,
+        tlvs=((TAG_MESSAGE_PAYLOAD, user_data),) if long else (),
+    )
