@@ -131,8 +131,11 @@ def _end(node: Node) -> None:
         return
     pid, deadline = node.process.pid, time.monotonic() + STOP_TIMEOUT_S
     while time.monotonic() < deadline:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            break
+        try:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                break
+        except ChildProcessError:  # another task has just asked after it, and reaped it
+            return
         time.sleep(POLL_S)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
