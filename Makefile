@@ -3,9 +3,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 # Foreign programs the interop tests talk to; tests skip by name (and fail in CI) where they are missing.
-DEBIAN_PACKAGES := golang-go golang-golang-x-mod-dev libosmocore-utils
+# libpcsclite-dev, swig and gcc build pyscard, the extra `pcsc`.
+DEBIAN_PACKAGES := gcc golang-go golang-golang-x-mod-dev libosmocore-utils libpcsclite-dev pcsc-tools pcscd swig vsmartcard-vpcd
 
-.PHONY: help demo test lint bench serve debian-packages
+.PHONY: help demo test lint bench serve debian-packages pcsc
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +14,7 @@ help: ## show this list
 demo: .venv/.installed ## play the marketplace end to end; results in build/demo/ (ARGS="--seed 7 --subscribers 20")
 	$(BIN)/landfall demo $(ARGS)
 
-test: .venv/.installed debian-packages ## run every test (ARGS="tests/unit -k sdr")
+test: .venv/.installed debian-packages pcsc ## run every test (ARGS="tests/unit -k sdr")
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.installed ## ruff, mypy --strict and the downward-only imports
@@ -42,3 +43,8 @@ debian-packages:
 	export DEBIAN_FRONTEND=noninteractive; \
 	{ apt-get -qq update && apt-get -qq install -y --no-install-recommends "$${missing[@]}"; } >/dev/null \
 	    || echo "apt-get could not install $${missing[*]}: interop tests that need them will be skipped."
+
+pcsc: .venv/.installed debian-packages
+	@$(BIN)/python -c 'import smartcard' 2>/dev/null \
+	    || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pcsc]' >/dev/null 2>&1 \
+	    || echo "pyscard could not be built (apt-get install libpcsclite-dev swig gcc): tests of card readers will be skipped."

@@ -1,15 +1,16 @@
-"""`landfall sim`: software cards from the command line.
+"""`landfall sim`: cards from the command line, software ones (`--card FOLDER`) and those in a reader (`-p 0`).
 
 landfall sim new cards/one --imsi 250990000000001 --plmn 25099 --spn Home --smsc +79990000000
-landfall sim read cards/one --adm 12345678
-landfall sim auth cards/one RAND AUTN
+landfall sim serve cards/one                     # behind vpcd: now any PC/SC program sees it
+landfall sim readers
+landfall sim read -p 0 --adm 12345678
+landfall sim auth --card cards/one RAND AUTN
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -21,18 +22,28 @@ from landfall.errors import LandfallError
 from ota.profile import MobileProfile
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import CipherAlgorithm, KeyByte
-from simcard.readers.memory import MemoryLink
+from simcard.cli_link import on_card
+from simcard.readers import LinkOptions, VpcdServer, list_readers, open_link
+from simcard.readers.vpcd import VPCD_HOST, VPCD_PORT
 from simcard.reading import read_card, select_usim, verify
 from simcard.uicc import CardFolder, open_card, personalise
 from simcard.uicc.files import PIN1
 
-app = typer.Typer(no_args_is_help=True, help="Make and read SIM cards.")
+app = typer.Typer(no_args_is_help=True, help="Make, serve, read and provision SIM cards.")
 
 # ICCID: telecom (89), an issuer that ITU-T E.118 has given nobody (999), then the account number (18 digits in all).
 TEST_ISSUER = "89999"
+ATR_BYTES_MAX = 33
 MASK = "•••• (--show-keys)"
 Folder = Annotated[Path, typer.Argument(help="The card's folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """A PC/SC reader."""
+
+    number: int
+    name: str
 
 
 class NewCard(msgspec.Struct):
@@ -129,14 +140,42 @@ def new(
 
 
 @app.command()
-def read(
+def readers(as_json: AsJson = False) -> None:
+    """List the PC/SC readers, with the number that -p takes."""
+    emit([Reader(number, name) for number, name in enumerate(list_readers())], as_json, title="Readers")
+
+
+@app.command()
+def serve(
     folder: Folder,
+    host: Annotated[str, typer.Option(help="Where vpcd listens.")] = VPCD_HOST,
+    port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = VPCD_PORT,
+    atr: Annotated[str | None, typer.Option(help="Another ATR, in hex; tools choose how to talk by it.")] = None,
+) -> None:
+    """Put the card into vpcd's virtual reader, for any PC/SC program; Ctrl-C takes it out.
+
+    Needs Debian's vsmartcard-vpcd and a running pcscd. Starts in any order, and connects again when pcscd comes back.
+    """
+    if not folder.is_dir():
+        raise LandfallError(f"there is no card in {folder}; make one with `landfall sim new`")
+    with CardFolder(folder) as store:
+        card = open_card(store)
+        server = VpcdServer(card.transmit, card.reset, host=host, port=port, atr=_atr(atr))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: server.stop())
+        server.run()
+
+
+@app.command()
+@on_card
+def read(
+    where: LinkOptions,
     pin: Annotated[str | None, typer.Option(help="PIN, when the card asks for one.", envvar="SIM_PIN")] = None,
     adm: Annotated[str | None, typer.Option(help="ADM1, to list the slots too.", envvar="SIM_ADM")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show ICCID, IMSI, name, numbers and, with the ADM, the slots. Keys cannot be read from a card."""
-    with _linked(folder) as link:
+    with open_link(where) as link:
         report = read_card(link, pin=pin, adm=adm)
     if as_json or report.slots is None:
         emit(report, as_json, title="Card")
@@ -146,8 +185,9 @@ def read(
 
 
 @app.command()
+@on_card
 def auth(
-    folder: Folder,
+    where: LinkOptions,
     rand: Annotated[str, typer.Argument(help="RAND, 32 hex digits.", show_default=False)],
     autn: Annotated[str | None, typer.Argument(help="AUTN, 32 hex digits; left out: 2G context.")] = None,
     pin: Annotated[str | None, typer.Option(help="PIN, when the card asks for one.", envvar="SIM_PIN")] = None,
@@ -157,7 +197,7 @@ def auth(
     challenge = "10" + _hex("RAND", rand)
     if autn is not None:
         challenge += "10" + _hex("AUTN", autn)
-    with _linked(folder) as link:
+    with open_link(where) as link:
         select_usim(link)
         if pin is not None:
             verify(link, PIN1, pin)
@@ -184,14 +224,17 @@ def _read_answer(data: bytes, sw: str, *, two_g: bool) -> AuthResult:
     return AuthResult("authenticated", *fields)
 
 
-@contextmanager
-def _linked(folder: Path) -> Iterator[MemoryLink]:
-    if not folder.is_dir():
-        raise LandfallError(f"there is no card in {folder}; make one with `landfall sim new`")
-    with CardFolder(folder) as store:
-        link = MemoryLink(open_card(store))
-        link.connect()
-        yield link
+def _atr(digits: str | None) -> bytes | None:
+    """TS, T0 and what follows, at most 33 octets (ISO/IEC 7816-3 §8.2)."""
+    if digits is None:
+        return None
+    try:
+        atr = bytes.fromhex(digits)
+    except ValueError:
+        atr = b""
+    if not 2 <= len(atr) <= ATR_BYTES_MAX or atr[0] not in (0x3B, 0x3F):
+        raise LandfallError(f"--atr {digits!r} is no ATR: hex of 2 to {ATR_BYTES_MAX} octets that begins with 3b or 3f")
+    return atr
 
 
 def _key(name: str, digits: str | None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,35 +37,53 @@ def test_a_new_card_masks_its_keys_unless_asked(tmp_path: Path) -> None:
 
 
 def test_a_card_says_who_it_is_and_with_the_adm_what_its_slots_hold(folder: str) -> None:
-    card = json.loads(run("read", folder, "--json"))
+    card = json.loads(run("read", "--card", folder, "--json"))
     assert (card["iccid"], card["imsi"], card["spn"]) == ("8970199000000000017", "250990000000001", "Дом")
     assert (card["smsc"], card["msisdn"], card["slots"]) == ("+79990000000", None, None)
-    slots = json.loads(run("read", folder, "--adm", "12345678", "--json"))["slots"]
+    slots = json.loads(run("read", "--card", folder, "--adm", "12345678", "--json"))["slots"]
     assert slots == [{"slot": 0, "plmn": "25099", "enabled": True, "fingerprint": "00000000"}]
 
 
 def test_a_wrong_adm_is_tried_once_and_the_rest_is_told(folder: str) -> None:
     with pytest.raises(LandfallError, match="2 tries left"):
-        run("read", folder, "--adm", "00000000")
-    assert json.loads(run("read", folder, "--json"))["adm_tries"] == 2
+        run("read", "--card", folder, "--adm", "00000000")
+    assert json.loads(run("read", "--card", folder, "--json"))["adm_tries"] == 2
 
 
 def test_a_challenge_is_answered_in_both_contexts(folder: str) -> None:
     rand, autn = "23553cbe9637a89d218ae64dae47bf35", "aa689c648351800041ed662ae8c74ecd"
-    assert json.loads(run("auth", folder, rand, "--json"))["res"] == "46f8416a"
-    answer = json.loads(run("auth", folder, rand, autn, "--json"))
+    assert json.loads(run("auth", "--card", folder, rand, "--json"))["res"] == "46f8416a"
+    answer = json.loads(run("auth", "--card", folder, rand, autn, "--json"))
     assert (answer["outcome"], answer["res"]) == ("authenticated", "a54211d5e3ba50bf")
-    assert json.loads(run("auth", folder, rand, autn, "--json"))["outcome"] == "resynchronisation needed"
+    assert json.loads(run("auth", "--card", folder, rand, autn, "--json"))["outcome"] == "resynchronisation needed"
     with pytest.raises(LandfallError, match="MAC in AUTN wrong"):
-        run("auth", folder, rand, "00" * 16)
+        run("auth", "--card", folder, rand, "00" * 16)
 
 
 def test_mistakes_are_named(tmp_path: Path, folder: str) -> None:
     with pytest.raises(LandfallError, match="holds a card already"):
         run("new", folder, *HOME)
     with pytest.raises(LandfallError, match="landfall sim new"):
-        run("read", str(tmp_path / "nothing"))
+        run("read", "--card", str(tmp_path / "nothing"))
     with pytest.raises(LandfallError, match="K must be hex"):
         run("new", str(tmp_path / "other"), *HOME, "--k", "xyz")
     with pytest.raises(LandfallError, match="RAND must be 32 hex digits"):
-        run("auth", folder, "00")
+        run("auth", "--card", folder, "00")
+
+
+def test_without_pyscard_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "smartcard.System", None)
+    with pytest.raises(LandfallError, match=r"landfall\[pcsc\]"):
+        run("readers")
+
+
+def test_a_card_must_be_named_once(folder: str) -> None:
+    with pytest.raises(LandfallError, match="none was named"):
+        run("read")
+    with pytest.raises(LandfallError, match="two at once"):
+        run("read", "--card", folder, "-p", "0")
+
+
+def test_an_atr_to_show_must_be_one(folder: str) -> None:
+    with pytest.raises(LandfallError, match="'zz' is no ATR"):
+        run("serve", folder, "--atr", "zz")
