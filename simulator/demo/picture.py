@@ -1,7 +1,7 @@
 """The sequence picture: lifelines from left to right, what passed between them from top to bottom, as inline SVG.
 
-The ledger stands in the middle, so that every signed entry crosses it and leaves a mark there; what does not go
-through the ledger (a phone and a network, a packet to a card) crosses without one.
+The ledger stands in the middle, where nearly every signed entry crosses it; each leaves a mark there. What does not go
+through the ledger (a phone and a network, a packet to a card) leaves none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from simulator.demo.account import Line, StepTaken, Via
 SUBSCRIBERS: Final = "subscribers"
 LEDGER: Final = "ledger"
 
-_LEFT, _SPACING, _RIGHT = 118, 152, 76
+_LEFT, _SPACING, _RIGHT = 118, 146, 76
 _HEAD, _ROW, _STEP = 64, 36, 46
 _MARGIN, _CHARACTER = 60, 6.0
 _COLOURS: Final = {
@@ -106,9 +106,8 @@ def _draw_line(line: Line, y: int, places: dict[str, int], width: int) -> Iterab
         return
     end = target - 4 if target > source else target + 4
     yield f'<line x1="{source}" y1="{base}" x2="{end}" y2="{base}" {stroke}{dashes}/>'
-    middle = places.get(LEDGER)
-    if line.via is Via.LEDGER and middle is not None and min(source, target) <= middle <= max(source, target):
-        yield f'<circle cx="{middle}" cy="{base}" r="5" fill="{colour}" stroke="#ffffff" stroke-width="1.5"/>'
+    if line.via is Via.LEDGER:
+        yield f'<circle cx="{places[LEDGER]}" cy="{base}" r="5" fill="{colour}" stroke="#ffffff" stroke-width="1.5"/>'
     yield _draw_label(line, (source + target) // 2, base - 7, width)
 
 

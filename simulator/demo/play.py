@@ -20,7 +20,7 @@ from simulator.demo.cast import draw_cast
 from simulator.demo.database import dump_database
 from simulator.demo.report import Report
 from simulator.demo.stage import Stage
-from simulator.demo.world import DUMP_FILE, open_world
+from simulator.demo.world import DUMP_FILE, alone, open_world
 
 EXPECTED: Final = (LandfallError, Rejected, Unreachable, Untrusted, OSError, TimeoutError)
 """What can go wrong without a mistake in the play itself."""
@@ -32,17 +32,18 @@ async def play_demo(folder: Path, *, seed: int, subscribers: int, teller: Teller
     With `dump_ledger` the ledger's whole database is left there as well, for those who look for leaks.
     """
     account, cast = Account(teller), draw_cast(seed, subscribers)
-    try:
-        async with AsyncExitStack() as stack:
-            with account.step(0, "One PostgreSQL, a ledger and five operators: processes with keys of their own"):
-                world = await stack.enter_async_context(open_world(folder, cast, account))
-            try:
-                return await _play(Stage(world), dump_ledger=dump_ledger)
-            except Exception:
-                world.processes.check()  # a node that has ended is the better explanation
-                raise
-    except (*EXPECTED, ExceptionGroup) as error:
-        raise DemoError(f"{_first_of(error)}\nThe nodes' logs are in {folder / 'logs'}.") from error
+    with alone(folder):
+        try:
+            async with AsyncExitStack() as stack:
+                with account.step(0, "One PostgreSQL, a ledger and five operators: processes with keys of their own"):
+                    world = await stack.enter_async_context(open_world(folder, cast, account))
+                try:
+                    return await _play(Stage(world), dump_ledger=dump_ledger)
+                except Exception:
+                    world.processes.check()  # a node that has ended is the better explanation
+                    raise
+        except (*EXPECTED, ExceptionGroup) as error:
+            raise DemoError(f"{_first_of(error)}\nThe nodes' logs are in {folder / 'logs'}.") from error
 
 
 async def _play(stage: Stage, *, dump_ledger: bool) -> Report:

@@ -12,10 +12,11 @@ What an earlier demonstration left in the folder is ended and removed first; not
 
 import asyncio
 import base64
+import fcntl
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ from settlement.ledger.messages import Admit, Parameters, Party, Role
 from settlement.ledger.note import VerifierKey
 from simcard.readers import MemoryLink
 from simcard.uicc import personalise
-from simulator.demo.account import Account, Via
+from simulator.demo.account import Account, DemoError, Via
 from simulator.demo.billing import PATH, PhoneBill
 from simulator.demo.cast import ALFA, AUDITOR, HOMES, HOUSES, ISSUER, ORIGIN, VISITED, Cast, House, list_secrets
 from simulator.demo.nodes import NodeApi
@@ -47,6 +48,7 @@ from simulator.network import Mobile
 LEDGER_WORKERS: Final = 2
 ENVELOPE: Final = "80c2"
 """CLA and INS of ENVELOPE (TS 102 221 §11.2.2)."""
+LOCK_FILE: Final = ".lock"
 VKEY_FILE: Final = "origin.vkey"
 TRUTH_FILE: Final = "truth.json"
 DUMP_FILE: Final = "ledger-database.copy"
@@ -161,9 +163,9 @@ class World:
 @asynccontextmanager
 async def open_world(folder: Path, cast: Cast, account: Account) -> AsyncIterator[World]:
     """Build it, hand it over, and take it down again, whatever happens. Raises `DemoError` where a node fails."""
-    clear(folder)
-    world = World(folder, cast, account)
     async with AsyncExitStack() as stack:
+        clear(folder)
+        world = World(folder, cast, account)
         world.server = await asyncio.to_thread(ensure_server, folder / "data")
         stack.push_async_callback(_stop_database, world)
         account.tell("database", "", "embedded PostgreSQL is up", via=Via.API)
@@ -186,9 +188,22 @@ async def _admit(world: World, parties: Mapping[str, Party]) -> None:
             await asyncio.sleep(0.1)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have the folder to oneself; the kernel gives it back when this process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoError(
+                f"another demonstration is being played in {folder}: wait for its end, or use --folder"
+            ) from None
+        yield
+
+
 def clear(folder: Path) -> None:
     """End what an earlier demonstration left running here, and remove what it wrote."""
-    folder.mkdir(parents=True, exist_ok=True)
     if (folder / "data" / "postgres" / "postmaster.pid").exists():
         ensure_server(folder / "data").stop()
     for name in OURS:

@@ -1,5 +1,6 @@
 """The demonstration does what it says, and what it leaves can be believed without it."""
 
+import fcntl
 import json
 import re
 import signal
@@ -14,7 +15,11 @@ import pytest
 
 from settlement.ledger.audit import AuditReport, audit
 from settlement.ledger.note import VerifierKey
+from simulator.demo.account import DemoError, JsonTeller
 from simulator.demo.cast import HOMES, VISITED, draw_cast
+from simulator.demo.play import play_demo
+from simulator.demo.processes import Nodes
+from simulator.demo.world import LOCK_FILE
 from tests.integration.demo_run import COMMAND, SEED, SUBSCRIBERS, DemoRun, share_demo
 
 pytestmark = pytest.mark.slow
@@ -135,3 +140,17 @@ def _processes_of(folder: Path) -> Iterator[psutil.Process]:
                 yield process
         except (psutil.Error, OSError):
             continue
+
+
+async def test_a_node_that_does_not_come_up_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    async with Nodes(tmp_path) as nodes:
+        nodes.start("lonely", ["serve", "--role", "operator"], {"LANDFALL_DATA_DIR": str(tmp_path / "none")}, port=1)
+        with pytest.raises(DemoError, match=r"(?s)the node lonely has ended with status 1.*operator\.toml"):
+            await nodes.wait_ready()
+
+
+async def test_two_demonstrations_do_not_play_in_one_folder(tmp_path: Path) -> None:
+    with (tmp_path / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DemoError, match="another demonstration is being played"):
+            await play_demo(tmp_path, seed=1, subscribers=2, teller=JsonTeller())
