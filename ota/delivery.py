@@ -19,6 +19,7 @@ from uuid import UUID
 
 import msgspec
 
+from landfall.errors import LandfallError
 from ota.keysets import CardKeys
 from ota.scp80.packet import ProofOfReceipt, decode_response, encode_command, peek_command
 from ota.scp80.parameters import Integrity, ResponseStatus, ScpError, Spi
@@ -57,6 +58,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes = b""
 
 
+class State(StrEnum):
+    """How far a packet has come, for people to follow."""
+
+    QUEUED = "queued"  # stored, never sent
+    SENT = "sent"  # on its way, once or more often
+    DELIVERED = "delivered"  # the carrier says that it is in the card; no proof yet
+    UNKNOWN = "unknown"  # an attempt ended without a proof that settles it
+    PROVEN = "proven"  # proof of receipt, every command succeeded
+    FAILED = "failed"  # proof of receipt that says otherwise
+
+
 class StoredPacket(msgspec.Struct, frozen=True, kw_only=True):
     """A packet in the store. `packet` begins with CPL; `commands` is their number; `attempts` counts sendings begun."""
 
@@ -68,7 +80,35 @@ class StoredPacket(msgspec.Struct, frozen=True, kw_only=True):
     packet: bytes
     prepared_at: datetime
     attempts: int = 0
+    delivered_at: datetime | None = None
     outcome: Outcome | None = None
+
+    @property
+    def state(self) -> State:
+        """How far it has come."""
+        if self.outcome is not None and self.outcome.verdict.final:
+            return State.PROVEN if self.outcome.verdict is Verdict.DONE else State.FAILED
+        if self.outcome is not None:
+            return State.UNKNOWN
+        if self.delivered_at is not None:
+            return State.DELIVERED
+        return State.SENT if self.attempts else State.QUEUED
+
+
+class CarrierError(LandfallError):
+    """The carrier did not bring the message; what the card did with parts of it is unknown."""
+
+
+class AbsentCard(CarrierError):  # noqa: N818 - what is the case
+    """The phone is off or out of reach: later."""
+
+
+class UnprovenError(Exception):
+    """A response that proves nothing about a packet; `status` is what it claims."""
+
+    def __init__(self, reason: str, status: ResponseStatus | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class OutboxStore(Protocol):
@@ -80,15 +120,47 @@ class OutboxStore(Protocol):
     async def begin_attempt(self, packet_id: UUID) -> tuple[StoredPacket, CardKeys]:
         """Count an attempt durably, unless the outcome is final; the packet as it then is, and the card's keys."""
 
+    async def note_delivered(self, packet_id: UUID) -> None:
+        """The carrier has word that every part of the packet is in the card."""
+
     async def finish(self, packet_id: UUID, outcome: Outcome) -> Outcome:
         """Store the outcome unless a final one stands; the one that stands then."""
+
+
+class Attempt:
+    """One sending of a packet, as its carrier sees it."""
+
+    def __init__(self, store: OutboxStore, packet: StoredPacket, card: CardKeys) -> None:
+        self._store, self.packet, self.card = store, packet, card
+
+    def is_answered_by(self, response: bytes) -> bool:
+        """Whether response data is the card's proven answer to this very packet, and its last word."""
+        try:
+            return read_proof(self.packet, self.card, response).status not in _LATER
+        except UnprovenError:
+            return False
+
+    def is_settled_by(self, response: bytes) -> bool:
+        """Whether it leaves nothing open, even if the packet reached the card twice."""
+        return judge(self.packet, self.card, [response], may_double=True).verdict.final
+
+    async def note_delivered(self) -> None:
+        """Say that every part is in the card; the proof is still to come."""
+        await self._store.note_delivered(self.packet.id)
 
 
 class Carrier(Protocol):
     """What brings TPDUs to a card: an SMSC, or an ENVELOPE straight into a reader."""
 
-    async def send(self, iccid: str, tpdus: Sequence[bytes]) -> list[bytes]:
-        """Hand over SMS-DELIVER TPDUs in order; the response data of the card to each (b"" for none)."""
+    @property
+    def may_double(self) -> bool:
+        """Whether a message may reach the card more than once: of two answers the one we get may be the second."""
+
+    async def send(self, iccid: str, tpdus: Sequence[bytes], attempt: Attempt) -> list[bytes]:
+        """Hand over SMS-DELIVER TPDUs in order; the card's response data, as many as there are (b"" is none).
+
+        A carrier that hears answers later waits for one that `attempt` is answered by. Raises `CarrierError`.
+        """
 
 
 async def prepare(
@@ -122,35 +194,52 @@ async def deliver(
         timestamp=pack_timestamp(packet.prepared_at),
         reference=packet.counter & 0xFF,
     )
-    responses = await carrier.send(packet.iccid, tpdus)
-    return await store.finish(packet_id, judge(packet, card, responses))
+    responses = await carrier.send(packet.iccid, tpdus, Attempt(store, packet, card))
+    return await store.finish(packet_id, judge(packet, card, responses, may_double=carrier.may_double))
 
 
-def judge(packet: StoredPacket, card: CardKeys, responses: Sequence[bytes]) -> Outcome:
-    """The outcome of an attempt by the card's response data; the most certain if there are several answers."""
-    outcomes = [_judge_one(packet, card, response) for response in responses if response]
+def judge(packet: StoredPacket, card: CardKeys, responses: Sequence[bytes], *, may_double: bool = False) -> Outcome:
+    """The outcome of an attempt by the card's response data; the most certain if there are several answers.
+
+    `may_double`: the carrier may have brought the packet twice, so that "counter low" may answer the second time.
+    """
+    again = may_double or packet.attempts > 1
+    outcomes = [_judge_one(packet, card, response, again=again) for response in responses if response]
     if not outcomes:
         return Outcome(verdict=Verdict.UNKNOWN, words="the card sent no proof of receipt")
     return min(outcomes, key=lambda outcome: _CERTAINTY.index(outcome.verdict))
 
 
-def _judge_one(packet: StoredPacket, card: CardKeys, response: bytes) -> Outcome:
+def _judge_one(packet: StoredPacket, card: CardKeys, response: bytes, *, again: bool) -> Outcome:
+    try:
+        proof = read_proof(packet, card, response)
+    except UnprovenError as error:
+        return Outcome(verdict=Verdict.UNKNOWN, words=str(error), status=error.status)
+    if proof.status is ResponseStatus.POR_OK:
+        return _judge_commands(packet, proof)
+    verdict = Verdict.REFUSED
+    if proof.status in _LATER or (proof.status is ResponseStatus.CNTR_LOW and again):
+        verdict = Verdict.UNKNOWN
+    return Outcome(verdict=verdict, words=_WORDS[proof.status], status=proof.status)
+
+
+def read_proof(packet: StoredPacket, card: CardKeys, response: bytes) -> ProofOfReceipt:
+    """The card's proof about this packet in response data; raises `UnprovenError` where it proves nothing.
+
+    A card that could not decipher or verify the packet does not know its counter, and answers with 0.
+    """
     header = peek_command(packet.packet)
     try:
         proof = decode_response(unwrap_response(response), keys=card.keys, spi=header.spi)
     except ScpError as error:
-        return Outcome(verdict=Verdict.UNKNOWN, words=f"the proof of receipt cannot be read: {error}")
-    if proof.tar != header.tar or (proof.status is ResponseStatus.POR_OK and proof.counter != packet.counter):
-        return Outcome(verdict=Verdict.UNKNOWN, words="the proof of receipt is that of another packet")
+        raise UnprovenError(f"the proof of receipt cannot be read: {error}") from None
+    unread = proof.counter == 0 and proof.status is not ResponseStatus.POR_OK
+    if proof.tar != header.tar or (proof.counter != packet.counter and not unread):
+        raise UnprovenError("the proof of receipt is that of another packet")
     if _asks_protection(header.spi) and not proof.secured:
         words = f"an unprotected report, which anybody could have sent, says {proof.status.word}"
-        return Outcome(verdict=Verdict.UNKNOWN, words=words, status=proof.status)
-    if proof.status is ResponseStatus.POR_OK:
-        return _judge_commands(packet, proof)
-    verdict = Verdict.REFUSED
-    if proof.status in _LATER or (proof.status is ResponseStatus.CNTR_LOW and packet.attempts > 1):
-        verdict = Verdict.UNKNOWN
-    return Outcome(verdict=verdict, words=_WORDS[proof.status], status=proof.status)
+        raise UnprovenError(words, proof.status)
+    return proof
 
 
 def _judge_commands(packet: StoredPacket, proof: ProofOfReceipt) -> Outcome:

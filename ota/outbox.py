@@ -63,6 +63,7 @@ packets: Final = Table(
     Column("packet", LargeBinary, nullable=False),
     Column("prepared_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("delivered_at", DateTime(timezone=True), comment="when the carrier said that it is in the card"),
     Column("outcome", JSONB, comment="null until an attempt was judged"),
     UniqueConstraint("iccid", "key_index", "counter"),
     ForeignKeyConstraint(["iccid"], ["ota_cards.iccid"]),
@@ -154,6 +155,12 @@ class PostgresOutbox:
                 counted = update(packets).where(packets.c.id == packet_id).values(attempts=packet.attempts)
                 await connection.execute(counted)
             return packet, card
+
+    async def note_delivered(self, packet_id: UUID) -> None:
+        """Store when the carrier first said that the packet is in the card."""
+        noted = update(packets).where(packets.c.id == packet_id, packets.c.delivered_at.is_(None))
+        async with self._engine.begin() as connection:
+            await connection.execute(noted.values(delivered_at=func.now()))
 
     async def finish(self, packet_id: UUID, outcome: Outcome) -> Outcome:
         """Store the outcome unless a final one stands; returns the one that stands."""

@@ -89,10 +89,10 @@ class Smsc:
         field: Field,
         accounts: Mapping[str, str],
         *,
-        faults: Faults = Faults(),
-        seed: int = 0,  # noqa: B008
+        faults: Faults | None = None,
+        seed: int = 0,
     ) -> None:
-        self._field, self.accounts, self.faults = field, accounts, faults
+        self._field, self.accounts, self.faults = field, accounts, faults or Faults()
         self.numbers: dict[str, str] = {}
         self._draw = random.Random(seed)
         self._ids = count(1)

@@ -10,30 +10,25 @@ from typing import Final
 
 import httpx
 
-from landfall.errors import LandfallError
 from marketplace.networks.hlr import read_code
+from ota.delivery import AbsentCard, Attempt, CarrierError
 
 TIMEOUT_S: Final = 60.0
 """A concatenated message to a card in bad reception takes tens of seconds."""
 
 
-class CarrierError(LandfallError):
-    """The carrier did not bring the message; what the card did with parts of it is unknown."""
-
-
-class AbsentCard(CarrierError):  # noqa: N818 - what is the case
-    """The phone is off or out of reach: later."""
-
-
 class HttpCarrier:
     """Sends SMS-DELIVER TPDUs to a card and hands back what it answered."""
+
+    may_double = False
+    """The card answers within the call."""
 
     def __init__(self, http: httpx.AsyncClient, *, url: str, token: str) -> None:
         self._http = http
         self._base = f"{url.rstrip('/')}/sms"
         self._headers = {"authorization": f"Bearer {token}"}
 
-    async def send(self, iccid: str, tpdus: Sequence[bytes]) -> list[bytes]:
+    async def send(self, iccid: str, tpdus: Sequence[bytes], attempt: Attempt) -> list[bytes]:
         """One response a TPDU (b"" for none), then what the card submitted itself. Raises `CarrierError`."""
         try:
             response = await self._http.post(

@@ -22,7 +22,6 @@ from landfall.errors import LandfallError
 from marketplace.ledger_link.keys import OperatorKeys
 from marketplace.ledger_link.outbox import Outbox
 from marketplace.ledger_link.tasks import Later, Tasks
-from marketplace.networks.carrier import AbsentCard
 from marketplace.operator_database import Database, fetch_one
 from marketplace.storefront.repository import find_item, update_item
 from marketplace.storefront.schemas import ItemRow
@@ -37,7 +36,7 @@ from marketplace.subscribers.service import (
 )
 from marketplace.wholesale.repository import find_offer, get_request
 from marketplace.wholesale.schemas import RequestView
-from ota.delivery import Carrier, Outcome, Verdict, deliver, prepare
+from ota.delivery import AbsentCard, Carrier, Outcome, Verdict, deliver, prepare
 from ota.outbox import PostgresOutbox
 from ota.profile import (
     MobileProfile,

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from landfall import keystore
-from ota.delivery import Verdict, deliver, prepare
+from ota.delivery import Attempt, Verdict, deliver, prepare
 from ota.keysets import CardKeys
 from ota.outbox import KeyCipher, OutboxError, PostgresOutbox, metadata
 from ota.profile import MobileProfile, delete_slot, fingerprint, list_slots, parse_slot_list, store_slot
@@ -40,11 +40,13 @@ ABROAD = MobileProfile(
 class Envelopes:
     """A carrier that puts each TPDU into the card as a phone does, and loses the first `lose` answers."""
 
+    may_double = False
+
     def __init__(self, card: Card, *, lose: int = 0) -> None:
         self.card, self.lose = card, lose
         self.seen: list[list[bytes]] = []
 
-    async def send(self, iccid: str, tpdus: Sequence[bytes]) -> list[bytes]:
+    async def send(self, iccid: str, tpdus: Sequence[bytes], attempt: Attempt) -> list[bytes]:
         self.seen.append(list(tpdus))
         answers = [self._exchange(build_envelope(tpdu, smsc="+491710000")) for tpdu in tpdus]
         if self.lose:
