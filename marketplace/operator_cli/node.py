@@ -1,5 +1,6 @@
 """Commands about the node itself and its money."""
 
+import asyncio
 import sys
 from enum import StrEnum
 from importlib.resources import files
@@ -11,6 +12,7 @@ import typer
 from landfall.cli import emit
 from landfall.keystore import Keystore
 from landfall.settings import read_settings
+from marketplace import operator_recovery
 from marketplace.ledger_link.keys import OperatorKeys
 from marketplace.operator_cli.calling import Json, call, read_amount, show
 from marketplace.operator_settings import KEYS_FOLDER
@@ -94,6 +96,33 @@ def rotate(
 ) -> None:
     """Replace the signing or the sealing key; the old one stays valid for a day."""
     emit(call("POST", "/keys/rotate", json={"purpose": purpose}), as_json)
+
+
+@app.command()
+def revoke(
+    kid: Annotated[str, typer.Argument(help="The key's id, as `landfall operator show` lists it.")],
+    recovery_file: Annotated[Path, typer.Option(help="The offline recovery file made by init.")],
+    as_json: Json = False,
+) -> None:
+    """End one key at once, by the offline recovery key: what it signs is refused from now on.
+
+    Example: landfall operator revoke pOzW…Q0 --recovery-file /media/stick/bravo.json
+    """
+    emit(asyncio.run(operator_recovery.revoke(read_settings(), kid, recovery_file)), as_json, title="Revoked")
+
+
+@app.command()
+def recover(
+    recovery_file: Annotated[Path, typer.Option(help="The offline recovery file made by init.")],
+    new_recovery_file: Annotated[Path, typer.Option(help="Where the new one goes; the old one is worth nothing then.")],
+    as_json: Json = False,
+) -> None:
+    """Replace every signing key and the recovery key, after a theft or a loss. Restart the node afterwards.
+
+    Example: landfall operator recover --recovery-file /media/stick/bravo.json --new-recovery-file /media/stick/new.json
+    """
+    kid = asyncio.run(operator_recovery.recover(read_settings(), recovery_file, new_recovery_file))
+    emit({"kid": kid}, as_json, title="All old signing keys have ended; restart the node to sign with the new one")
 
 
 @tasks.command("list")
