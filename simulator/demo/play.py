@@ -75,6 +75,7 @@ async def _play(stage: Stage, *, dump_ledger: bool) -> Report:
     if dump_ledger:
         world = stage.world
         await asyncio.to_thread(dump_database, world.server.dsn("ledger"), world.folder / DUMP_FILE)
+    stage.world.processes.check()
     return await ending.make_report(stage, audit, statements)
 
 

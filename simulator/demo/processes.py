@@ -41,6 +41,14 @@ class Node:
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path, url: str) -> None:
         self.name, self.process, self.log, self.url = name, process, log, url
 
+    @property
+    def status(self) -> int | None:
+        """Exit status, or minus the signal; None while it runs. It is not reaped by this, so its number stays its own."""
+        ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
     def tail(self) -> str:
         """The end of the log."""
         lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
@@ -112,7 +120,7 @@ class Nodes:
 
     @staticmethod
     def _require_alive(node: Node) -> None:
-        if (status := node.process.poll()) is not None:
+        if (status := node.status) is not None:
             raise DemoError(
                 f"the node {node.name} has ended with status {status}. The end of {node.log}:\n{node.tail()}"
             )
@@ -121,21 +129,14 @@ class Nodes:
         """End every node: politely, then not."""
         nodes, self._nodes = self._nodes, []
         for node in nodes:
-            node.process.send_signal(signal.SIGTERM)  # none where it has ended
+            os.kill(node.process.pid, signal.SIGTERM)  # one that has ended is not reaped yet, and feels nothing
         await asyncio.shield(asyncio.gather(*(asyncio.to_thread(_end, node) for node in nodes)))
 
 
 def _end(node: Node) -> None:
-    """Wait, kill what is left of the session, reap. Reaping comes last: until then nobody else can bear the number."""
-    if node.process.returncode is not None:
-        return
+    """Wait, kill what is left of the session, workers without a parent too, and reap."""
     pid, deadline = node.process.pid, time.monotonic() + STOP_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                break
-        except ChildProcessError:  # another task has just asked after it, and reaped it
-            return
+    while node.status is None and time.monotonic() < deadline:
         time.sleep(POLL_S)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
