@@ -90,7 +90,7 @@ def workbook(path: Path, *rows: Sequence[object]) -> Path:
     book = Workbook()
     for row in rows:
         assert book.active is not None
-        book.active.append(row)
+        book.active.append(list(row))
     book.save(path)
     return path
 
