@@ -26,7 +26,7 @@ from marketplace.ledger_link.keys import OperatorKeys
 from marketplace.ledger_link.outbox import Outbox
 from marketplace.ledger_link.service import Membership
 from marketplace.ledger_link.tasks import Tasks
-from marketplace.networks.carrier import HttpCarrier
+from marketplace.networks.carrier import open_carrier
 from marketplace.networks.hlr import HlrClient
 from marketplace.operator_database import Database, scalar
 from marketplace.operator_settings import KEYS_FOLDER, TOKEN_FILE, OperatorSettings, read_operator_settings
@@ -40,6 +40,7 @@ from marketplace.usage.service import UsageReports
 from marketplace.wholesale.clock import Clock
 from marketplace.wholesale.service import Wholesale
 from ota.outbox import KeyCipher, PostgresOutbox
+from ota.smpp.carrier import SmppCarrier
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.note import VerifierKey
 
@@ -124,9 +125,10 @@ def _assemble(
         )
         for network in own.networks
     }
+    subscribers = Subscribers(database, cards)
     carrier = None
     if own.carrier is not None:
-        carrier = HttpCarrier(http, url=own.carrier.url, token=keys.secret("carrier").decode())
+        carrier = open_carrier(own.carrier, http, keys.secret("carrier").decode(), subscribers.find_number)
     providers: dict[str, PaymentProvider] = {"test": TestProvider()}
     if own.billing is not None:
         providers["billing"] = OperatorBilling(http, url=own.billing.url, secret=keys.secret("billing"))
@@ -149,11 +151,14 @@ def _assemble(
         pool=pool,
         codes=codes,
         usage=usage,
-        subscribers=Subscribers(database, cards),
+        subscribers=subscribers,
         packages=Packages(database, ledger, own.rates),
         storefront=storefront,
     )
-    return node, [outbox.run, follower.run, tasks.run, clock.run]
+    loops = [outbox.run, follower.run, tasks.run, clock.run]
+    if isinstance(carrier, SmppCarrier):
+        loops.append(carrier.run)  # a proof comes to whoever is bound: one process, the one that sends
+    return node, loops
 
 
 async def _run_loops(database: Database, loops: list[Loop]) -> None:

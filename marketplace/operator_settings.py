@@ -12,7 +12,8 @@
     key = "landfall.example+…"           # the origin's C2SP verifier key, had from elsewhere than the ledger
 
     [carrier]                            # what brings short messages to its subscribers' cards
-    url = "http://127.0.0.1:9000"
+    url = "http://127.0.0.1:9000"        # or its SMPP 3.4 account: smpp://system-id@smsc.example:2775, smpps:// by TLS
+    ca = "smsc-ca.pem"                   # optional, for smpps: whom to trust instead of the system's authorities
 
     [[networks]]                         # networks it runs; each provisions its HLR at `url`
     plmn = "26201"
@@ -55,9 +56,10 @@ class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CarrierSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The carrier of short messages."""
+    """The carrier of short messages: over HTTP as `marketplace.networks.carrier` has it, or a centre's SMPP account."""
 
-    url: str
+    url: Annotated[str, Meta(pattern=r"^(https?://|smpps?://[^/@:]{1,15}@)[^/@]+")]
+    ca: Path | None = None
 
 
 class BillingSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,8 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from marketplace.ledger_link.outbox import now_ms
 from marketplace.operator_database import Database, await_bell, execute, fetch
 
-CONCURRENCY: Final = 8
-"""Tasks at once: most of their time is waiting for a card or another company's server."""
+CONCURRENCY: Final = 64
+"""Tasks at once: most of their time is waiting for a card, up to a minute, or another company's server."""
 ATTEMPTS: Final = 12
 FIRST_PAUSE_S: Final = 0.5
 MAX_PAUSE_S: Final = 600.0

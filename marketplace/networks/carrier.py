@@ -1,20 +1,51 @@
-"""The carrier of short messages to one's own cards, over HTTP: the `Carrier` of `ota.delivery`.
+"""The carrier of short messages to one's own cards: the `Carrier` of `ota.delivery`, by SMPP or over HTTP.
+
+    carrier = open_carrier(settings.carrier, http, keys.secret("carrier").decode(), find_number)
+
+SMPP (`smpp://system-id@host:port`, `smpps://` by TLS) is what short message centres speak; the secret is the account's
+password, at most eight characters (SMPP v3.4 5.2.2). Over HTTP the card answers within the call:
 
     POST {url}/sms/{iccid}     {"tpdus": [hex, …]}      200 {"responses": [hex, …], "submitted": [hex, …]}
 
 with a bearer token. 409 `absent-subscriber`: the same octets again later.
 """
 
-from collections.abc import Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
 from marketplace.networks.hlr import read_code
+from marketplace.operator_settings import CarrierSettings
 from ota.delivery import AbsentCard, Attempt, CarrierError
+from ota.smpp.carrier import SmppCarrier
+from ota.smpp.esme import Centre
 
 TIMEOUT_S: Final = 60.0
 """A concatenated message to a card in bad reception takes tens of seconds."""
+
+SMPP_PORT: Final = 2775
+"""Registered for SMPP; where the URL names none."""
+
+
+def open_carrier(
+    settings: CarrierSettings, http: httpx.AsyncClient, secret: str, find_number: Callable[[str], Awaitable[str]]
+) -> "HttpCarrier | SmppCarrier":
+    """The carrier that the settings name; `find_number(iccid)` is the card's MSISDN. An SMPP one wants to be run."""
+    url = urlsplit(settings.url)
+    if url.scheme not in ("smpp", "smpps"):
+        return HttpCarrier(http, url=settings.url, token=secret)
+    tls = ssl.create_default_context(cafile=settings.ca) if url.scheme == "smpps" else None
+    centre = Centre(
+        host=url.hostname or "",
+        port=url.port or SMPP_PORT,
+        system_id=url.username or "",
+        password=secret,
+        tls=tls,
+    )
+    return SmppCarrier(centre, find_number)
 
 
 class HttpCarrier:

@@ -95,6 +95,14 @@ class Subscribers:
             raise Refusal("already-exists", "a subscriber has this card already")
         return found
 
+    async def find_number(self, iccid: str) -> str:
+        """The number a card is reached under. Raises Refusal `not-found`."""
+        async with self._database.read() as connection:
+            found = await fetch_one(connection, Subscriber, "SELECT * FROM subscribers WHERE iccid = :i", i=iccid)
+        if found is None:
+            raise Refusal("not-found", "no subscriber has this card")
+        return found.msisdn
+
     async def list(self) -> list[Subscriber]:
         """All subscribers, oldest first."""
         async with self._database.read() as connection:

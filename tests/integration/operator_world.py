@@ -42,9 +42,11 @@ from simulator.demo.billing import PhoneBill
 from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import EmbeddedHlr
+from simulator.smsc import Faults, Smsc
 from tests.integration.ledger_world import LedgerWorld, free_port, make_terms, wait_until_ready
 
-ICCID = "8970199000000000017"
+ICCID, MSISDN = "8970199000000000017", "+79991234567"
+SMPP_PASSWORD = 8  # characters
 HOME_PLMN, VISITED_PLMN = "25099", "26201"
 OTA = KeySet(kic=KeyByte(1, 2), kid=KeyByte(1, 2), kic_key=bytes(range(16)), kid_key=bytes(range(16, 32)))
 PRICE = 2_000_000
@@ -139,9 +141,15 @@ class OperatorWorld:
 
 @asynccontextmanager
 async def open_world(
-    ledger: LedgerWorld, server: Server, folder: Path, *, minted: int = 50_000_000, bill: PhoneBill | None = None
+    ledger: LedgerWorld,
+    server: Server,
+    folder: Path,
+    *,
+    minted: int = 50_000_000,
+    bill: PhoneBill | None = None,
+    smpp: Faults | None = None,
 ) -> AsyncIterator[OperatorWorld]:
-    """Found all three, admit them, start them."""
+    """Found all three, admit them, start them; with `smpp`, cards are reached through a centre with these faults."""
     secret, mark = secrets.token_hex(16), secrets.token_hex(3)
     field, hlr = Field(), EmbeddedHlr()
     home_hlr = EmbeddedHlr()
@@ -155,11 +163,16 @@ async def open_world(
     carrier = f'[carrier]\nurl = "{field_url}"\n'
     network = f'[[networks]]\nplmn = "{VISITED_PLMN}"\nurl = "{field_url}"\nspn = "Visited"\nsmsc = "+491710760000"\n'
     async with AsyncExitStack() as stack:
+        if smpp is not None:
+            smsc = Smsc(field, {"ota": secret[:SMPP_PASSWORD]}, faults=smpp)
+            smsc.numbers[MSISDN.removeprefix("+")] = ICCID
+            smsc_port = await stack.enter_async_context(smsc.serve("127.0.0.1", 0))
+            carrier = f'[carrier]\nurl = "smpp://ota@127.0.0.1:{smsc_port}"\n'
         if bill is not None:
             bill_port = free_port()
             await stack.enter_async_context(serve_field(bill.app(), "127.0.0.1", bill_port))
             carrier += f'[billing]\nurl = "http://127.0.0.1:{bill_port}{BILL_PATH}"\n'
-        app = create_field_app(field, carrier_secret=secret, access=access)
+        app = create_field_app(field, carrier_secret=secret[:SMPP_PASSWORD], access=access)
         await stack.enter_async_context(serve_field(app, "127.0.0.1", int(field_url.rsplit(":", 1)[1])))
         nodes = []
         for name, more, port in (("home", carrier, 0), ("visited", network, visited_port), ("provider", "", 0)):
@@ -202,8 +215,9 @@ async def _found(
     )
     party = initialise(settings, configuration, folder / f"{name}-recovery.json")
     keys = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
-    for shared in ("carrier", f"network-{VISITED_PLMN}", f"webhook-{VISITED_PLMN}"):
+    for shared in (f"network-{VISITED_PLMN}", f"webhook-{VISITED_PLMN}"):
         keys.put_secret(shared, secret.encode())
+    keys.put_secret("carrier", secret[:SMPP_PASSWORD].encode())
     keys.put_secret("billing", BILL_SECRET)
     async with ledger.issuer_client() as issuer:
         await issuer.submit(issuer.make(Admit, party=party))
@@ -223,7 +237,7 @@ async def _add_phone(field: Field, hlr: EmbeddedHlr) -> Phone:
         acc=1,
         smsc="+79990000000",
         coverage=(HOME_PLMN, HOME_PLMN[:3]),
-        msisdn="+79991234567",
+        msisdn=MSISDN,
     )
     await hlr.create_subscriber(profile.imsi, k=profile.k, opc=profile.opc, algorithm="milenage", msisdn=profile.msisdn)
     card = personalise(iccid=ICCID, home=profile, ota=[OTA], adm="12345678")
@@ -238,7 +252,7 @@ async def _stock(world: OperatorWorld) -> None:
     imported = await world.visited.post_text("/profiles", "imsi,k,opc,msisdn\n" + "\n".join(rows))
     assert imported == {"imported": 5, "known": 0}
     card = {"iccid": ICCID, "kic": OTA.kic_key.hex(), "kid": OTA.kid_key.hex()}
-    await world.home.post("/subscribers", {"name": "Anna Example", "msisdn": "+79991234567", "card": card})
+    await world.home.post("/subscribers", {"name": "Anna Example", "msisdn": MSISDN, "card": card})
 
 
 def _read(response: httpx.Response) -> Any:
