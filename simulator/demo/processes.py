@@ -43,7 +43,7 @@ class Node:
 
     @property
     def status(self) -> int | None:
-        """Exit status, or minus the signal; None while it runs. It is not reaped by this, so its number stays its own."""
+        """Exit status, or minus the signal; None while it runs. This does not reap it: its number stays its own."""
         ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None:
             return None
