@@ -4,7 +4,7 @@
     python -m loadtests.bench --seconds 10 --open-requests 0
 
 Everything is on this machine: PostgreSQL with fsync, two API processes and the generator. Rejections are not counted.
-A table is printed, `build/bench.json` written. Figures of one machine compare with each other, not with another's.
+A table is printed, `build/bench/ledger.json` written. Figures of one machine compare with each other, not with another's.
 """
 
 import asyncio
@@ -160,7 +160,7 @@ def main(
     operators: Annotated[int, typer.Option(help="Operators that trade.")] = 1000,
     open_requests: Annotated[int, typer.Option(help="Open requests of the second run; 0: no second run.")] = 10**6,
     workers: Annotated[int, typer.Option(help="API processes.")] = 2,
-    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench.json"),
+    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench/ledger.json"),
 ) -> None:
     """Measure the ledger on this machine and print a table."""
     output.parent.mkdir(parents=True, exist_ok=True)

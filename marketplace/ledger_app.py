@@ -4,21 +4,16 @@
 process with its own `create_app()`, its own sequencer and its own connections, and they take turns at the database.
 """
 
-import resource
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
-import structlog
-from granian import Granian
-from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 
-from landfall.observability import configure_logging, measure_requests, observability_router, share_metrics
+from landfall.observability import configure_logging, measure_requests, observability_router
+from landfall.serving import serve
 from landfall.settings import Settings, read_settings
 from marketplace.access.controller import TokenController
 from marketplace.accounts.controller import AccountController
@@ -35,11 +30,6 @@ from marketplace.transactions.controller import TransactionController
 
 MAX_BODY: Final = 1024 * 1024
 """Octets of a body, where a route does not say otherwise: a token request has some hundreds."""
-STOP_S: Final = 3
-"""What a worker is doing takes a fraction of this; followers of events would stay for ever, and come again.
-Ending it is always safe: what is not durable was not acknowledged."""
-AT_ONCE: Final = 4096
-"""Requests in progress in one worker: a follower of events is one for as long as it follows."""
 DESCRIPTION: Final = """
 The neutral ledger of a roaming marketplace. Whatever changes shared state is a signed envelope to `/v1/transactions`;
 everything else reads. Amounts are micro-SDRt, times milliseconds since the epoch, hashes lower-case hex.
@@ -96,44 +86,6 @@ def _provide_node(state: State) -> LedgerNode:
 def run(settings: Settings) -> None:
     """Serve until told to stop. Raises LandfallError where no ledger was founded or keys do not open."""
     configure_logging(settings.log_level, as_json=settings.log_json, node="ledger")
-    _allow_connections()
     open_keys(settings)
     origin = require_founded(prepare_database(settings))
-    share_metrics()
-    port = settings.port or _free_port(settings.host)
-    structlog.get_logger(__name__).info(
-        "serving the ledger", origin=origin, url=f"http://{settings.host}:{port}", workers=settings.workers
-    )
-    Granian(
-        f"{__name__}:create_app",
-        factory=True,
-        address=settings.host,
-        port=port,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        workers=settings.workers,
-        backlog=AT_ONCE,
-        backpressure=AT_ONCE,
-        websockets=False,
-        respawn_failed_workers=True,
-        respawn_interval=1.0,
-        workers_kill_timeout=STOP_S,
-        log_level=LogLevels(settings.log_level),
-        log_dictconfig=_OUR_LOGS,
-    ).serve()
-
-
-def _allow_connections() -> None:
-    """Take all the open files that this account may have: every connection is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-_OUR_LOGS: Final[dict[str, Any]] = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
-"""Granian's own logs go the way of all others."""
+    serve(f"{__name__}:create_app", settings, node=f"ledger {origin}")

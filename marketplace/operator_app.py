@@ -52,22 +52,18 @@ Both
 """
 
 import hmac
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import structlog
-from granian import Granian
-from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
 from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 
-from landfall.observability import configure_logging, measure_requests, observability_router, share_metrics
+from landfall.observability import configure_logging, measure_requests, observability_router
+from landfall.serving import serve
 from landfall.settings import Settings, read_settings
 from marketplace.openapi import describe_api, static_files
 from marketplace.operator_node import Node, open_node, prepare_database
@@ -88,11 +84,7 @@ from marketplace.wholesale.controller import (
 
 MAX_BODY: Final = 1024 * 1024
 """Octets of a body, where a route does not say otherwise: an offer in sixteen languages has some 100 kB."""
-STOP_S: Final = 10
-"""Time that a worker has to finish what it has."""
 _OPEN_PATHS: Final = ("/health", "/metrics", "/docs")
-_OUR_LOGS: Final[dict[str, Any]] = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
-"""Granian's own logs go the way of all others."""
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -161,29 +153,4 @@ def run(settings: Settings) -> None:
     configure_logging(settings.log_level, as_json=settings.log_json, node=own.id)
     settings.require_kek()
     prepare_database(settings)
-    share_metrics()
-    port = settings.port or _free_port(settings.host)
-    structlog.get_logger(__name__).info(
-        "serving an operator", operator=own.id, url=f"http://{settings.host}:{port}", workers=settings.workers
-    )
-    Granian(
-        f"{__name__}:create_app",
-        factory=True,
-        address=settings.host,
-        port=port,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        workers=settings.workers,
-        websockets=False,
-        respawn_failed_workers=True,
-        respawn_interval=1.0,
-        workers_kill_timeout=STOP_S,
-        log_level=LogLevels(settings.log_level),
-        log_dictconfig=_OUR_LOGS,
-    ).serve()
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    serve(f"{__name__}:create_app", settings, node=own.id)
