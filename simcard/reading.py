@@ -13,8 +13,8 @@ from ota.profile import MULTI_ACCOUNT_AID, list_slots, parse_slot_list
 from ota.scp80.digits import unpack_address, unpack_digits, unpack_imsi
 from simcard.readers.contract import Link
 from simcard.uicc.codes import encode_code
+from simcard.uicc.coding import decode_name
 from simcard.uicc.files import ADM1, PIN1
-from simcard.uicc.usim import decode_name
 
 USIM_RID_AND_APPLICATION = "a0000000871002"
 

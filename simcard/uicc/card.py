@@ -6,21 +6,26 @@
 
 What happens to each APDU:
 
-1. It is parsed (`apdu.py`); what cannot be is answered 6700.
+1. It is parsed (`apdu.py`); what cannot be is answered 6700. Class A0 is that of a 2G SIM (`gsm_class.py`); any other
+   names a logical channel (`channels.py`).
 2. An instruction goes to the file session (`session.py`), the secret codes, AUTHENTICATE, the toolkit, or, while the
-   multi-account application is selected and ADM verified, to that one.
+   multi-account application is selected and ADM verified, to that one. Files written from outside are taken over: the
+   home account is what they say.
 3. If anything lasting changed (a file, a retry counter, a sequence number, a slot, an OTA counter), the whole state is
    stored *before* the answer leaves; where that fails the answer is 6581.
 4. T=0 shapes the answer: data of a command that carried data waits for GET RESPONSE (`61xx`); a normal ending becomes
    `91xx` while a proactive command waits.
 
-K, OPc and OTA keys are in no file and no answer. There is one channel: a class byte with another is answered 6E00.
+K, OPc and OTA keys are in no file that can be read and in no answer.
 `transmit` never raises, whatever bytes it is given.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
+
+import msgspec
 
 from ota.profile import (
     HOME_SLOT,
@@ -34,11 +39,13 @@ from ota.profile import (
 )
 from ota.scp80.digits import DigitError, unpack_plmn
 from ota.scp80.packet import KeySet
-from simcard.uicc.algorithms import NoAkaError, answer_gsm, require_aka
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
-from simcard.uicc.authentication import ResyncNeeded, answer_challenge
+from simcard.uicc.challenge import AUTHENTICATE, RUN_GSM_ALGORITHM, authenticate, run_gsm_algorithm
+from simcard.uicc.channels import MANAGE_CHANNEL, Channels, channel_of
 from simcard.uicc.codes import CODE_INS, PUK1, PUK_TRIES, SecretCode, encode_code, execute_code_command
-from simcard.uicc.files import ADM1, PIN1
+from simcard.uicc.files import ADM1, PIN1, Access
+from simcard.uicc.gsm_class import ANSWER_READY, GSM_CLASS, SLEEP, run_gsm_class, translate
+from simcard.uicc.identity import write_identity
 from simcard.uicc.multi_account import Accounts, MultiAccount, make_slot
 from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, OtaKeys, Receiver
 from simcard.uicc.session import READ_BINARY, READ_RECORD, SELECT, STATUS, Session, require_length
@@ -52,18 +59,15 @@ from simcard.uicc.toolkit import (
     Toolkit,
     open_ber_tlv,
 )
-from simcard.uicc.usim import build_files, write_identity
+from simcard.uicc.tree import CardFiles
 
 # The ATR of a sysmoISIM-SJA2: tools that know it speak class 00 to the card and find the files they expect.
 ATR = bytes.fromhex("3B9F96801F878031E073FE211B674A4C753034054BA9")
 
 GET_RESPONSE, FETCH = 0xC0, 0x12
 # Instructions whose P3 is a length expected, so that T=0 answers them with data at once.
-OUTGOING_INS = frozenset({READ_BINARY, READ_RECORD, STATUS, FETCH})
+OUTGOING_INS = frozenset({READ_BINARY, READ_RECORD, STATUS, FETCH, MANAGE_CHANNEL})
 APPLICATION_INS = frozenset({INS_STORE_SLOT, INS_DELETE_SLOT, INS_ENABLE_SLOT, INS_LIST_SLOTS})
-
-GSM_CONTEXT, UMTS_CONTEXT = 0x80, 0x81
-RAND_LENGTH = AUTN_LENGTH = 16
 
 
 class Card:
@@ -71,31 +75,34 @@ class Card:
 
     def __init__(self, state: CardState, store: CardFolder | None = None) -> None:
         self._state, self._store = state, store
-        self._mf, self._usim = build_files(state.iccid)
-        for path, ef in self._mf.walk():
-            ef.content = state.files.get(path, ef.content)
-        if not state.files:
-            write_identity(self._usim, state.accounts.slots[state.accounts.enabled].profile)
+        self._files = CardFiles(state.iccid)
+        if not self._files.restore(state.files):
+            write_identity(self._files, state.accounts.slots[state.accounts.enabled].profile)
         self._changed = False
         self.reset()
 
     def reset(self) -> bytes:
         """Power on or reset: forgets selection, verified codes and the toolkit. Returns the ATR."""
         self._toolkit = Toolkit()
-        self._session = Session(self._mf, self._asks_pin)
-        self._accounts = MultiAccount(self._state.accounts, self._usim, self._toolkit)
+        self._channels = Channels(self._files.mf, self._asks_pin)
+        self._number, self._channel = 0, self._channels[0]
+        self._accounts = MultiAccount(self._state.accounts, self._files, self._toolkit)
+        for file in self._files.keys:
+            file.write = self._accounts.write_keys
         self._receiver = Receiver(self._state.ota, self._toolkit, self._open_application)
-        self._in_application = False
         self._waiting = b""
-        return ATR
+        return self._state.atr or ATR
 
     def transmit(self, raw: bytes) -> bytes:
         """One command APDU in, response data and status word out."""
         try:
-            response = self._dispatch(Command.parse(raw))
+            command = Command.parse(raw)
+            response = self._dispatch_gsm(command) if command.cla == GSM_CLASS else self._dispatch(command)
         except StatusError as error:
             response = Response(sw=error.sw)
-        if self._changed or self._session.changed:
+        if self._channels.changed:
+            self._take_over_files()
+        if self._changed:
             try:
                 self.save()
             except OSError:
@@ -106,13 +113,22 @@ class Card:
     def save(self) -> None:
         """Store the state, if there is a store. `OSError` when that fails; the next change tries again."""
         if self._store:
-            self._state.files = {path: ef.content for path, ef in self._mf.walk()}
+            self._state.files = self._files.contents()
             self._store.save(self._state)
-        self._changed = self._session.changed = False
+        self._changed = False
+
+    def _take_over_files(self) -> None:
+        """What was written into the files is what the card is."""
+        self._channels.settle()
+        self._accounts.take_over_files()
+        with contextlib.suppress(DigitError):
+            self._state.iccid = self._files.iccid
+        self._changed = True
 
     def _dispatch(self, command: Command) -> Response:
-        if command.cla not in (0x00, 0x80):
-            raise StatusError(Sw.CLASS_NOT_SUPPORTED)
+        self._number = channel_of(command.cla)
+        self._channel = self._channels[self._number]
+        command = msgspec.structs.replace(command, cla=command.cla & 0x80)
         if command.ins == GET_RESPONSE:
             return self._get_response(command)
         self._waiting = b""
@@ -124,18 +140,49 @@ class Card:
             return Response(sw=Sw.MORE | len(response.data) & 0xFF)
         return Response(response.data, self._toolkit.ending())
 
+    def _dispatch_gsm(self, command: Command) -> Response:
+        """Class A0: data of a command that carried data waits as `9Fxx`, and words are those of a SIM."""
+        self._number, self._channel = 0, self._channels[0]
+        try:
+            if command.ins == GET_RESPONSE:
+                return self._get_response(command)
+            self._waiting = b""
+            response = self._handle_gsm(command)
+        except StatusError as error:
+            raise StatusError(translate(error.sw)) from None
+        if response.sw != Sw.OK:
+            return Response(response.data, translate(response.sw))
+        if response.data and (command.ins not in OUTGOING_INS or command.le is None):
+            self._waiting = response.data
+            return Response(sw=ANSWER_READY | len(response.data) & 0xFF)
+        return Response(response.data, self._toolkit.ending())
+
     def _handle(self, command: Command) -> Response:
         if command.ins == SELECT:
             return self._select(command)
-        if self._in_application and command.ins in APPLICATION_INS:
+        if command.ins == MANAGE_CHANNEL:
+            return self._channels.manage(command, self._number)
+        if self._channel.in_accounts and command.ins in APPLICATION_INS:
             return self._in_accounts_by_reader(command)
         if handler := _HANDLERS.get(command.ins):
             return handler(self, command)
-        if not self._session.handles(command.ins):
+        if not self._channel.handles(command.ins):
             raise StatusError(Sw.INSTRUCTION_NOT_SUPPORTED)
         if command.ins == STATUS:
             self._accounts.ask_location()
-        return self._session.execute(command)
+        return self._channel.execute(command)
+
+    def _handle_gsm(self, command: Command) -> Response:
+        if command.ins == RUN_GSM_ALGORITHM:
+            self._require_pin()
+            return run_gsm_algorithm(command, self._accounts.active)
+        if command.ins == SLEEP:
+            return Response()
+        if handler := _HANDLERS.get(command.ins):
+            return handler(self, command)
+        if command.ins == STATUS:
+            self._accounts.ask_location()
+        return run_gsm_class(command, self._channel, self._state.codes)
 
     def _get_response(self, command: Command) -> Response:
         length = command.le or 256
@@ -148,10 +195,10 @@ class Card:
 
     def _select(self, command: Command) -> Response:
         if command.p1 == 0x04 and len(command.data) >= 5 and MULTI_ACCOUNT_AID.startswith(command.data):
-            self._in_application = True
+            self._channel.in_accounts = True
             return Response()
-        response = self._session.execute(command)
-        self._in_application = False
+        response = self._channel.execute(command)
+        self._channel.in_accounts = False
         return response
 
     def _asks_pin(self) -> bool:
@@ -160,33 +207,19 @@ class Card:
     def _use_code(self, command: Command) -> Response:
         """VERIFY and its kin; the counters they move are stored whatever comes of it."""
         self._changed = True
-        return execute_code_command(command, self._state.codes, self._session.verified)
+        return execute_code_command(command, self._state.codes, self._channels.verified)
 
     def _authenticate(self, command: Command) -> Response:
-        """AUTHENTICATE (TS 31.102 §7.1.2): in the USIM, after PIN, with the enabled account's keys."""
-        if self._session.adf is None or command.p1:
+        """AUTHENTICATE: in USIM or ISIM, after PIN."""
+        if self._channel.adf is None or command.p1:
             raise StatusError(Sw.CONDITIONS_NOT_SATISFIED)
-        if PIN1 not in self._session.verified and self._asks_pin():
-            raise StatusError(Sw.SECURITY_NOT_SATISFIED)
-        slot = self._accounts.active
-        algorithm = slot.algorithm
-        rand, rest = _take(command.data, RAND_LENGTH)
-        if command.p2 == GSM_CONTEXT and not rest:
-            sres, kc = answer_gsm(algorithm, rand)
-            return Response(_counted(sres) + _counted(kc))
-        if command.p2 != UMTS_CONTEXT:
-            raise StatusError(Sw.WRONG_P1_P2)
-        autn, rest = _take(rest, AUTN_LENGTH)
-        if rest:
-            raise StatusError(Sw.WRONG_DATA)
-        try:
-            answer = answer_challenge(require_aka(algorithm), slot.sequence, rand, autn)
-        except NoAkaError:
-            raise StatusError(Sw.AUTHENTICATION_CONTEXT_NOT_SUPPORTED) from None
-        if isinstance(answer, ResyncNeeded):
-            return Response(b"\xdc" + _counted(answer.auts))
+        self._require_pin()
         self._changed = True
-        return Response(b"\xdb" + b"".join(map(_counted, (answer.res, answer.ck, answer.ik, answer.kc))))
+        return authenticate(command, self._accounts.active)
+
+    def _require_pin(self) -> None:
+        if not self._channel.allows(Access.PIN):
+            raise StatusError(Sw.SECURITY_NOT_SATISFIED)
 
     def _terminal_profile(self, command: Command) -> Response:
         self._toolkit.active = True
@@ -221,19 +254,22 @@ class Card:
             return self._in_accounts
         if tar not in (RFM_UICC, RFM_USIM):
             return None
-        session = Session(self._mf, self._asks_pin)
-        session.verified |= {PIN1, ADM1}
+        session = Session(self._files.mf, self._asks_pin, {PIN1, ADM1})
         if tar == RFM_USIM:
-            session.df = session.adf = self._usim
+            session.df = session.adf = self._files.usim
         return lambda command: self._run_remote(session, command)
 
     def _run_remote(self, session: Session, command: Command) -> Response:
         if not session.handles(command.ins):
             raise StatusError(Sw.INSTRUCTION_NOT_SUPPORTED)
-        return session.execute(command)
+        response = session.execute(command)
+        if session.changed:
+            self._take_over_files()
+            session.changed = False
+        return response
 
     def _in_accounts_by_reader(self, command: Command) -> Response:
-        if ADM1 not in self._session.verified:
+        if ADM1 not in self._channels.verified:
             raise StatusError(Sw.SECURITY_NOT_SATISFIED)
         response = self._in_accounts(command)
         if response.data:
@@ -247,7 +283,7 @@ class Card:
 
 _HANDLERS: dict[int, Callable[[Card, Command], Response]] = {
     **dict.fromkeys(CODE_INS, Card._use_code),
-    0x88: Card._authenticate,
+    AUTHENTICATE: Card._authenticate,
     0x10: Card._terminal_profile,
     FETCH: Card._fetch,
     0x14: Card._terminal_response,
@@ -263,11 +299,13 @@ def personalise(
     adm: str,
     pin: str | None = None,
     puk: str | None = None,
+    atr: bytes = b"",
     store: CardFolder | None = None,
 ) -> Card:
     """Make a card: `home` in slot 0, each OTA key set under its key index, PIN1 asked for only when one is given.
 
-    Codes are 4 to 8 digits or 16 hex digits (`encode_code`). With a `store` the card is stored before it is returned.
+    Codes are 4 to 8 digits or 16 hex digits (`encode_code`). `atr` replaces the usual `ATR`.
+    With a `store` the card is stored before it is returned.
     Raises `ValueError` (`ProfileError`) for values that do not fit.
     """
     codes = {
@@ -281,6 +319,7 @@ def personalise(
         codes=codes,
         ota={keys.kic.key_index: OtaKeys(keys) for keys in ota},
         accounts=Accounts({HOME_SLOT: make_slot(home.to_slot_tlv())}),
+        atr=atr,
     )
     card = Card(state, store)
     card.save()
@@ -290,14 +329,3 @@ def personalise(
 def open_card(store: CardFolder) -> Card:
     """The card stored in that folder; `LandfallError` when there is none."""
     return Card(store.load(), store)
-
-
-def _take(data: bytes, length: int) -> tuple[bytes, bytes]:
-    """A field preceded by its length, which must be `length`, and what follows it."""
-    if len(data) <= length or data[0] != length:
-        raise StatusError(Sw.WRONG_DATA)
-    return data[1 : 1 + length], data[1 + length :]
-
-
-def _counted(value: bytes) -> bytes:
-    return bytes((len(value),)) + value

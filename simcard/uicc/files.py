@@ -1,8 +1,9 @@
 """The card's file tree (ETSI TS 102 221 §8): MF, DFs, ADFs; transparent, linear fixed and cyclic EFs; their FCP.
 
 Content is one byte string an EF; a record is a slice of it, and record 1 of a cyclic file is the newest. Who may read
-and update is an `Access` of each EF; `Card` asks before it touches one. `Df.walk` lists every EF with its path, which
-is how the whole tree is stored and restored.
+and update is an `Access` of each EF; `Session` asks before it touches one. `Df.walk` lists every EF with its path. One
+`Ef` may stand in several directories, as EF.IMSI does in ADF.USIM and DF.GSM (TS 31.102 annex D): written in one, read
+in the other.
 """
 
 from __future__ import annotations
@@ -38,24 +39,30 @@ class Access(Enum):
     NEVER = bytes.fromhex("9700")
 
 
-RULES = tuple((read, update) for read in Access for update in Access)
-"""Every pair (read, update); its index plus one is the record of EF.ARR that says so."""
+RULES = tuple((read, update, increase) for increase in (None, Access.PIN) for read in Access for update in Access)
+"""Every (read, update, increase) that files have; its index plus one is the record of EF.ARR that says so."""
 
 
 def encode_access_rules() -> bytes:
     """Content of EF.ARR: one record for each of `RULES`, filled with FF to `ARR_RECORD` octets."""
-    return b"".join(
-        (bytes.fromhex("800101") + read.value + bytes.fromhex("800102") + update.value).ljust(ARR_RECORD, b"\xff")
-        for read, update in RULES
-    )
+    return b"".join(_rule(*rule).ljust(ARR_RECORD, b"\xff") for rule in RULES)
 
 
-# Two access mode DOs of 3 octets, each with a security condition of at most 8.
-ARR_RECORD = 22
+def _rule(read: Access, update: Access, increase: Access | None) -> bytes:
+    # Access mode DOs: 80 for reading and updating, 84 with the instruction for INCREASE (TS 102 221 §9.2.2).
+    more = b"" if increase is None else bytes.fromhex("840132") + increase.value
+    return bytes.fromhex("800101") + read.value + bytes.fromhex("800102") + update.value + more
+
+
+# Three access mode DOs of 3 octets, each with a security condition of at most 8.
+ARR_RECORD = 33
 
 
 class Ef:
-    """An elementary file. `record_length` is 0 for a transparent one; `sfi` its short identifier or None."""
+    """An elementary file. `record_length` is 0 for a transparent one; `sfi` its short identifier or None.
+
+    `increase` is who may INCREASE a cyclic one; None where nobody counts.
+    """
 
     def __init__(
         self,
@@ -67,13 +74,14 @@ class Ef:
         record_length: int = 0,
         read: Access = Access.ALWAYS,
         update: Access = Access.ADM,
+        increase: Access | None = None,
         sfi: int | None = None,
     ) -> None:
         assert (structure is Structure.TRANSPARENT) == (record_length == 0)
         assert record_length == 0 or (len(content) % record_length == 0 and record_length <= 255)
         self.fid, self.name, self.content = fid, name, bytes(content)
         self.structure, self.record_length = structure, record_length
-        self.read, self.update, self.sfi = read, update, sfi
+        self.read, self.update, self.increase, self.sfi = read, update, increase, sfi
 
     @property
     def records(self) -> int:
@@ -122,7 +130,7 @@ class Ef:
         descriptor = bytes((kind, 0x21))
         if self.record_length:
             descriptor += self.record_length.to_bytes(2, "big") + bytes((self.records,))
-        rule = arr.to_bytes(2, "big") + bytes((RULES.index((self.read, self.update)) + 1,))
+        rule = arr.to_bytes(2, "big") + bytes((RULES.index((self.read, self.update, self.increase)) + 1,))
         return tlv(
             0x62,
             tlv(0x82, descriptor)
@@ -146,6 +154,8 @@ class Df:
         self.parent: Df | None = None
         self.efs: dict[int, Ef] = {}
         self.dfs: dict[int, Df] = {}
+        self.applications: list[Df] = []
+        """ADFs of an MF: selected by AID; they have no FID to be selected by."""
 
     def add(self, *members: Ef | Df) -> Df:
         """Put files in; returns itself."""
@@ -158,13 +168,26 @@ class Df:
                 self.dfs[member.fid] = member
         return self
 
+    def add_applications(self, *applications: Df) -> None:
+        """Put ADFs under the MF."""
+        for adf in applications:
+            adf.parent = self
+            self.applications.append(adf)
+
     def walk(self, path: str = "") -> Iterator[tuple[str, Ef]]:
-        """Every EF below, with its path in hex such as `3F007FF06F07`."""
-        here = f"{path}{self.fid:04X}"
+        """Every EF below, with its path in hex such as `3F007F206F07`; an ADF's begins with its AID."""
+        here = f"{path}{self.fid:04X}" if self.aid is None else self.aid.hex().upper()
         for fid, ef in self.efs.items():
             yield f"{here}{fid:04X}", ef
-        for df in self.dfs.values():
+        for df in (*self.dfs.values(), *self.applications):
             yield from df.walk(here)
+
+    @property
+    def arr(self) -> int:
+        """FID of the EF.ARR that rules of this directory's EFs stand in: the application's, or the MF's."""
+        if self.aid:
+            return EF_ARR_OF_ADF
+        return self.parent.arr if self.parent else EF_ARR_OF_MF
 
     def with_sfi(self, sfi: int) -> Ef:
         """The EF of a short identifier (1 to 30); `StatusError(6A82)` when there is none."""
@@ -179,7 +202,7 @@ class Df:
         name = tlv(0x84, self.aid) if self.aid else b""
         # UICC characteristics: clock stop allowed, no power class limits (§11.1.1.4.6.1).
         proprietary = tlv(0xA5, tlv(0x80, b"\x71")) if self.fid == MF else b""
-        rule = EF_ARR_OF_MF.to_bytes(2, "big") + bytes((RULES.index((Access.ALWAYS, Access.ADM)) + 1,))
+        rule = EF_ARR_OF_MF.to_bytes(2, "big") + bytes((RULES.index((Access.ALWAYS, Access.ADM, None)) + 1,))
         return tlv(
             0x62,
             tlv(0x82, b"\x78\x21")

@@ -14,7 +14,8 @@ LOCAL INFORMATION, and `on_location` decides.
    and at last the home profile. What failed is forgotten when the country changes.
 4. A slot enabled by command stays until the country changes or it fails.
 
-A change of account rewrites the identity files, clears FPLMN, LOCI and keys (`usim.write_identity`) and issues REFRESH.
+A change of account rewrites the identity files, clears FPLMN, LOCI and keys (`identity.write_identity`) and issues
+REFRESH.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from ota.profile import (
 from simcard.uicc.algorithms import Algorithm, choose_algorithm
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.authentication import IND_BITS, SLOTS, SequenceArray
-from simcard.uicc.files import Df
+from simcard.uicc.identity import read_identity, write_identity
+from simcard.uicc.key_files import amend_keys
 from simcard.uicc.toolkit import Toolkit, provide_location, refresh
-from simcard.uicc.usim import write_identity
+from simcard.uicc.tree import CardFiles
 
 # A phone needs two or three polls (30 s each) from a new IMSI to full service; fewer would give up a good account.
 DWELL_POLLS = 3
@@ -83,19 +85,19 @@ class Accounts(msgspec.Struct):
 
 
 def make_slot(tlv: bytes, before: Slot | None = None) -> Slot:
-    """A slot from its TLV. The same account stored again keeps its sequence numbers. Raises `ProfileError`."""
+    """A slot from its TLV. With the K of the one before it keeps its sequence numbers. Raises `ProfileError`."""
     profile = MobileProfile.from_slot_tlv(tlv)
     start = SequenceArray([profile.sqn >> IND_BITS] * SLOTS)
-    if before and (before.profile.imsi, before.profile.k) == (profile.imsi, profile.k):
+    if before and before.profile.k == profile.k:
         start.seq = [max(pair) for pair in zip(start.seq, before.sequence.seq, strict=True)]
     return Slot(tlv, start)
 
 
 class MultiAccount:
-    """The application on one card: changes `accounts` and the USIM's files, speaks to the phone through `toolkit`."""
+    """The application on one card: changes `accounts` and the files, speaks to the phone through `toolkit`."""
 
-    def __init__(self, accounts: Accounts, usim: Df, toolkit: Toolkit) -> None:
-        self.accounts, self._usim, self._toolkit = accounts, usim, toolkit
+    def __init__(self, accounts: Accounts, files: CardFiles, toolkit: Toolkit) -> None:
+        self.accounts, self._files, self._toolkit = accounts, files, toolkit
         self._blocks: list[bytes] = []
         self._writing = HOME_SLOT
 
@@ -119,6 +121,21 @@ class MultiAccount:
         else:
             raise StatusError(Sw.INSTRUCTION_NOT_SUPPORTED)
         return Response()
+
+    def write_keys(self, offset: int, data: bytes) -> None:
+        """A provisioning tool has written into a key file: the home account has these keys now."""
+        self._amend_home(amend_keys(self.accounts.slots[HOME_SLOT].profile, offset, data))
+
+    def take_over_files(self) -> None:
+        """Files were written from outside: while the home account is enabled, it is what they say."""
+        if self.accounts.enabled == HOME_SLOT:
+            home = self.accounts.slots[HOME_SLOT].profile
+            if (now := read_identity(self._files, home)) != home:
+                self._amend_home(now)
+
+    def _amend_home(self, profile: MobileProfile) -> None:
+        slots = self.accounts.slots
+        slots[HOME_SLOT] = make_slot(profile.to_slot_tlv(), slots[HOME_SLOT])
 
     def ask_location(self) -> None:
         """Queue PROVIDE LOCAL INFORMATION when there is a choice to make."""
@@ -154,7 +171,7 @@ class MultiAccount:
 
     def _become_active(self) -> None:
         self.accounts.polls_without_service = 0
-        write_identity(self._usim, self.active.profile)
+        write_identity(self._files, self.active.profile)
         self._toolkit.put(refresh())
 
     def _store(self, command: Command) -> None:

@@ -26,13 +26,17 @@ FORMAT = 1
 
 
 class CardState(msgspec.Struct):
-    """A card's non-volatile memory: `files` by path, `codes` by key reference, `ota` key sets by index."""
+    """A card's non-volatile memory: `files` by path, `codes` by key reference, `ota` key sets by index.
+
+    `atr` is empty for the usual one.
+    """
 
     iccid: str
     codes: dict[int, SecretCode]
     ota: dict[int, OtaKeys]
     accounts: Accounts
     files: dict[str, bytes] = {}
+    atr: bytes = b""
     format: int = FORMAT
 
     def __repr__(self) -> str:

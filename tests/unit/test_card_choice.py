@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ota.profile import MobileProfile
 from simcard.uicc.multi_account import DWELL_POLLS, Accounts, MultiAccount, make_slot
 from simcard.uicc.toolkit import Toolkit
-from simcard.uicc.usim import build_files
+from simcard.uicc.tree import CardFiles
 
 
 def make_profile(plmn: str, *coverage: str) -> MobileProfile:
@@ -25,7 +26,7 @@ def make_profile(plmn: str, *coverage: str) -> MobileProfile:
 
 def make_application(*profiles: MobileProfile) -> MultiAccount:
     slots = {number: make_slot(profile.to_slot_tlv()) for number, profile in enumerate(profiles)}
-    return MultiAccount(Accounts(slots), build_files("8970199000000000017")[1], Toolkit())
+    return MultiAccount(Accounts(slots), CardFiles("8970199000000000017"), Toolkit())
 
 
 HOME = make_profile("25099", "250")
@@ -80,10 +81,12 @@ def test_a_moment_of_service_begins_the_dwell_anew() -> None:
     assert application.accounts.enabled == 1
 
 
-def test_the_same_account_stored_again_keeps_its_sequence_numbers() -> None:
+def test_a_key_stored_again_keeps_its_sequence_numbers_whatever_its_imsi() -> None:
     tlv = make_profile("26201", "262").to_slot_tlv()
     used = make_slot(tlv)
     used.sequence.accept(9 << 5)
     assert make_slot(tlv, used).sequence.highest == 9 << 5
-    other = make_profile("26202", "262").to_slot_tlv()
-    assert make_slot(other, used).sequence.highest == 0
+    same_key = make_profile("26202", "262")
+    assert make_slot(same_key.to_slot_tlv(), used).sequence.highest == 9 << 5
+    other = msgspec.structs.replace(same_key, k=bytes(range(16)))
+    assert make_slot(other.to_slot_tlv(), used).sequence.highest == 0
