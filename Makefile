@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Foreign programs the interop tests talk to; tests skip by name (and fail in CI) where they are missing.
 # libpcsclite-dev, swig and gcc build pyscard, the extra `pcsc`.
-DEBIAN_PACKAGES := gcc golang-go golang-golang-x-mod-dev libosmocore-utils libpcsclite-dev pcsc-tools pcscd swig vsmartcard-vpcd
+DEBIAN_PACKAGES := gcc golang-go golang-golang-x-mod-dev libosmocore-utils libpcsclite-dev osmo-hlr pcsc-tools pcscd swig vsmartcard-vpcd
 
 .PHONY: help demo test lint bench serve debian-packages pcsc
 
