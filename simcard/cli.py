@@ -23,6 +23,8 @@ from ota.profile import MobileProfile
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import CipherAlgorithm, KeyByte
 from simcard.cli_link import on_card
+from simcard.cli_provisioning import provision
+from simcard.cli_provisioning import verify as verify_cards
 from simcard.readers import LinkOptions, VpcdServer, list_readers, open_link
 from simcard.readers.vpcd import VPCD_HOST, VPCD_PORT
 from simcard.reading import read_card, select_usim, verify
@@ -37,6 +39,9 @@ ATR_BYTES_MAX = 33
 MASK = "•••• (--show-keys)"
 Folder = Annotated[Path, typer.Argument(help="The card's folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app.command()(provision)
+app.command("verify")(verify_cards)
 
 
 class Reader(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,14 @@ def parse_rows(name: str, rows: Iterable[tuple[int, list[Any]]]) -> list[Persona
     if not cards:
         raise BatchError(f"{name} has no cards: the first row names the columns, each other row is a card")
     return cards
+
+
+def card_from_values(values: Mapping[str, str]) -> Personalisation:
+    """One card from values by column; `BatchError` names the column."""
+    try:
+        return _card({column: value for column, value in values.items() if value})
+    except _CellError as error:
+        raise BatchError(f"{error.column}: {error}") from None
 
 
 class _CellError(Exception):

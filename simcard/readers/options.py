@@ -44,11 +44,14 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def open_link(options: LinkOptions, *, wait_s: float = CARD_WAIT_S) -> Iterator[Link]:
-    """A connected link to that card; `LandfallError` where there is no such folder or reader, or no card in time."""
+def open_link(options: LinkOptions, *, wait_s: float = CARD_WAIT_S, new_card: bool = False) -> Iterator[Link]:
+    """A connected link to that card, or with `new_card` to the next one that is put into the reader.
+
+    `LandfallError` where there is no such folder or reader, or no card in time.
+    """
     if options.card is None:
         link: Link = PcscLink(options.pcsc_device, regex=options.pcsc_regex, shared=options.pcsc_shared)
-        link.wait_for_card(wait_s)
+        link.wait_for_card(wait_s, newcardonly=new_card)
         link.connect()
         try:
             yield link
