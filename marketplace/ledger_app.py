@@ -17,6 +17,7 @@ from landfall.serving import serve
 from landfall.settings import Settings, read_settings
 from marketplace.access.controller import TokenController
 from marketplace.accounts.controller import AccountController
+from marketplace.bids.controller import BidRequestController
 from marketplace.ledger_node import LedgerNode, open_node
 from marketplace.ledger_setup import open_keys, prepare_database, require_founded
 from marketplace.log.controller import EntryController, PublicLogController
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             EntryController,
             OperatorController,
             OfferController,
+            BidRequestController,
             RequestController,
             AccountController,
             PayloadController,

@@ -76,6 +76,7 @@ from marketplace.storefront.controller import PaymentController, PurchaseControl
 from marketplace.subscribers.controller import SubscriberController
 from marketplace.usage.controller import UsageController
 from marketplace.wholesale.controller import (
+    BidRequestController,
     MarketController,
     OfferController,
     RegistrationController,
@@ -108,6 +109,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             TreasuryController,
             OfferController,
             MarketController,
+            BidRequestController,
             RequestController,
             RegistrationController,
             ProfileController,

@@ -26,9 +26,12 @@ from settlement.ledger.messages import (
     Redeemed,
     RefuseRedemption,
     ReportUsage,
+    RequestBids,
     RevokeKey,
     UsageGroup,
     UsageRecord,
+    Wanted,
+    WithdrawBids,
     WithdrawOffer,
 )
 from settlement.ledger.note import Signer as NoteSigner
@@ -58,7 +61,7 @@ from tests.ledger_model import (
 def tell_story() -> World:
     """Play it; the same log every time."""
     world = World(Parameters(offer_fee_per_day=10_000, digest_interval=10))
-    home, visited = world.admit("home", funds=1_000 * SDRT), world.admit("visited", funds=SDRT)
+    home, visited = world.admit("home", funds=1_000 * SDRT), world.admit("visited", funds=2 * SDRT)
     insurer = world.admit("insurer", funds=SDRT)
     world.admit("watchdog", role="auditor")
     _rotate_keys(world, home, visited)
@@ -75,6 +78,7 @@ def tell_story() -> World:
         insurer,
         terms(Code(price=3 * SDRT), delivery="code", category="insurance", countries=(), plmns=(), whitelist=("home",)),
     )
+    _bid(world, home, visited)
     _end_in_every_way(world, home, visited, week)
     _use(world, home, visited, week, metered)
     code = world.active(home, insurer, policy)
@@ -90,6 +94,14 @@ def tell_story() -> World:
     world.digest()
     world.check_money()
     return world
+
+
+def _bid(world: World, buyer: Member, bidder: Member) -> None:
+    bids = world.new_id()
+    wanted = Wanted(description={"en": "100 GB for a team"}, category="telecom", countries=("DE",), quantity=12)
+    world.must(buyer, RequestBids, id=bids, wanted=wanted, until=world.time + 5 * DAY)
+    world.publish(bidder, terms(bundle(), whitelist=(buyer.id,)), bid_for=bids)
+    world.must(buyer, WithdrawBids, bids=bids)
 
 
 def _rotate_keys(world: World, home: Member, visited: Member) -> None:

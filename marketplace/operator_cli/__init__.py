@@ -14,6 +14,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, a
 app.add_typer(node.app)
 app.add_typer(node.tasks, name="tasks")
 app.add_typer(selling.offers, name="offers")
+app.add_typer(selling.bids, name="bids")
 app.add_typer(selling.profiles, name="profiles")
 app.add_typer(selling.codes, name="codes")
 app.add_typer(selling.usage, name="usage")

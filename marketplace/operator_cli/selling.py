@@ -10,6 +10,7 @@ from landfall.cli import emit
 from marketplace.operator_cli.calling import File, Json, call, read_amount, read_file, show
 
 offers = typer.Typer(no_args_is_help=True, help="Publish own offers; search the market's.")
+bids = typer.Typer(no_args_is_help=True, help="Requests for bids: say what you look for; see what others do.")
 profiles = typer.Typer(no_args_is_help=True, help="The pool of mobile profiles.")
 codes = typer.Typer(no_args_is_help=True, help="Service provider codes.")
 usage = typer.Typer(no_args_is_help=True, help="Usage of visitors.")
@@ -67,6 +68,34 @@ def search_offers(
     )
     columns = ("id", "publisher", "terms.name", "terms.tariff", "terms.countries", "terms.valid_until", "stock")
     show(found, columns, as_json, "Offers on the market")
+
+
+@bids.command("request")
+def request_bids(file: File, as_json: Json = False) -> None:
+    """Tell every operator what you look for, from a TOML or JSON file: `wanted` (description, category, countries,
+    plmns, quantity) and `until` (milliseconds since the epoch). Bids come as offers that only you can find.
+
+    Example: landfall operator bids request wanted.toml
+    """
+    emit(call("POST", "/market/requests-for-bids", json=read_file(file)), as_json)
+
+
+@bids.command("search")
+def search_bid_requests(
+    country: Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2, such as DE.")] = None,
+    buyer: Annotated[str | None, typer.Option(help="An operator's id.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what buyers look for. To bid, publish an offer whose file has `bid_for` and the buyer as its whitelist."""
+    found = call("GET", "/market/requests-for-bids", country=country, buyer=buyer)
+    columns = ("id", "buyer", "wanted.description", "wanted.category", "wanted.countries", "wanted.quantity", "until")
+    show(found, columns, as_json, "Requests for bids")
+
+
+@bids.command("withdraw")
+def withdraw_bids(bids: UUID, as_json: Json = False) -> None:
+    """Take no further bids; those made stay offers."""
+    emit(call("POST", f"/market/requests-for-bids/{bids}/withdraw"), as_json)
 
 
 @profiles.command("import")

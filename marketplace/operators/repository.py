@@ -1,12 +1,13 @@
 """Operators and their keys that are valid now: what everybody may know."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 
 from marketplace.listing import columns_of, read_row
-from settlement.ledger.api import OperatorView
+from settlement.ledger.api import OperatorView, Quality
 from settlement.ledger.state import Key, Operator
 
 _LIST: Final = f"SELECT {columns_of(Operator)} FROM operators WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
@@ -16,6 +17,22 @@ SELECT {columns_of(Key)} FROM keys
 WHERE operator = ANY($1) AND (until IS NULL OR until > extract(epoch FROM clock_timestamp()) * 1000)
 ORDER BY since, kid
 """  # noqa: S608
+
+
+_QUALITY: Final = """
+SELECT state, cause, count(*) AS number FROM requests WHERE visited = $1 AND id >= $2 GROUP BY state, cause
+"""
+
+
+async def measure_quality(pool: asyncpg.Pool, operator: str, *, since: UUID, days: int) -> Quality:
+    """What became of the requests on an operator's offers, from the id `since` on (ids are by time)."""
+    requests: Counter[str] = Counter()
+    causes: dict[str, dict[str, int]] = defaultdict(dict)
+    for state, cause, number in await pool.fetch(_QUALITY, operator, since):
+        requests[state] += number
+        if cause is not None:
+            causes[state][cause] = number
+    return Quality(operator, days, dict(requests), dict(causes))
 
 
 async def list_operators(pool: asyncpg.Pool, *, after: str, limit: int) -> list[OperatorView]:

@@ -13,8 +13,8 @@ from marketplace.networks.webhooks import BadWebhook, verify
 from marketplace.operator_node import Node
 from marketplace.operator_problems import Refusal
 from marketplace.wholesale import repository
-from marketplace.wholesale.schemas import NewOffer, OfferView, Registration, RequestView, WhyNot
-from settlement.ledger.state import Offer
+from marketplace.wholesale.schemas import NewBidRequest, NewOffer, OfferView, Registration, RequestView, Taken, WhyNot
+from settlement.ledger.state import BidRequest, Offer
 from settlement.ledger.state import Request as LedgerRequest
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -72,6 +72,29 @@ class MarketController(Controller):
             "valid_at": valid_at,
         }
         return await node.ledger.offers(**{name: value for name, value in wanted.items() if value is not None})
+
+
+class BidRequestController(Controller):
+    """Requests for bids, on either side."""
+
+    path = "/market/requests-for-bids"
+    tags = ("home",)
+
+    @get("/")
+    async def search(self, node: Node, country: str | None = None, buyer: str | None = None) -> list[BidRequest]:
+        """What buyers look for now, by country and buyer. To bid, publish an offer with `bid_for`."""
+        wanted = {"country": country, "buyer": buyer}
+        return await node.ledger.requests_for_bids(**{name: value for name, value in wanted.items() if value})
+
+    @post("/", status_code=202)
+    async def ask(self, node: Node, data: NewBidRequest) -> Taken:
+        """Tell what this operator looks for; a rejection by the ledger shows in the outbox."""
+        return await node.wholesale.request_bids(data)
+
+    @post("/{bids:uuid}/withdraw", status_code=202)
+    async def withdraw(self, node: Node, bids: UUID) -> Taken:
+        """Take no further bids."""
+        return await node.wholesale.withdraw_bids(bids)
 
 
 class RequestController(Controller):

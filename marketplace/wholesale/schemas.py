@@ -5,18 +5,26 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from settlement.ledger.messages import Cause, Terms
+from settlement.ledger.messages import Cause, Terms, Time, Wanted
 
 Policy = Literal["auto", "hold"]
 """What happens to a request on an offer: answered at once, or held for staff."""
 
 
 class NewOffer(Struct, frozen=True, forbid_unknown_fields=True):
-    """An offer to publish; `supersedes` closes an older one to new requests."""
+    """An offer to publish; `supersedes` closes an older one to new requests, `bid_for` makes it a bid."""
 
     terms: Terms
     policy: Policy = "auto"
     supersedes: UUID | None = None
+    bid_for: UUID | None = None
+
+
+class NewBidRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """What this operator looks for, until when (milliseconds since the epoch) bids may be made."""
+
+    wanted: Wanted
+    until: Time
 
 
 class OfferView(Struct, frozen=True):

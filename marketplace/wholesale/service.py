@@ -21,7 +21,7 @@ from marketplace.operator_problems import Refusal
 from marketplace.profiles.service import ProfilePool
 from marketplace.usage.service import UsageReports
 from marketplace.wholesale import repository
-from marketplace.wholesale.schemas import NewOffer, OfferView, Registration, RequestView
+from marketplace.wholesale.schemas import NewBidRequest, NewOffer, OfferView, Registration, RequestView, Taken
 from ota.sealing import SealContext, SealPublicKey, seal
 from settlement.ledger.api import Entry, Receipt
 from settlement.ledger.client import LedgerClient
@@ -35,6 +35,8 @@ from settlement.ledger.messages import (
     Message,
     PlaceRequest,
     PublishOffer,
+    RequestBids,
+    WithdrawBids,
     WithdrawOffer,
 )
 from settlement.ledger.rejections import Rejection
@@ -81,7 +83,7 @@ class Wholesale:
 
     async def publish(self, new: NewOffer) -> OfferView:
         """Store an offer and send it to the ledger."""
-        message = self._ledger.make(PublishOffer, terms=new.terms, supersedes=new.supersedes)
+        message = self._ledger.make(PublishOffer, terms=new.terms, supersedes=new.supersedes, bid_for=new.bid_for)
         async with self._database.begin() as connection:
             await repository.put_offer(
                 connection,
@@ -95,6 +97,19 @@ class Wholesale:
             view = await repository.find_offer(connection, message.id)
         assert view is not None, "it was just put there"
         return view
+
+    async def request_bids(self, new: NewBidRequest) -> Taken:
+        """Tell the market what this operator looks for; bids come as offers that only it can find."""
+        message = self._ledger.make(RequestBids, wanted=new.wanted, until=new.until)
+        async with self._database.begin() as connection:
+            await self._outbox.enqueue(connection, message, subject=str(message.id))
+        return Taken(message.id, "publishing")
+
+    async def withdraw_bids(self, bids: UUID) -> Taken:
+        """Take no further bids; those made stay offers."""
+        async with self._database.begin() as connection:
+            await self._outbox.enqueue(connection, self._ledger.make(WithdrawBids, bids=bids), subject=str(bids))
+        return Taken(bids, "withdrawing")
 
     async def withdraw(self, offer: UUID) -> OfferView:
         """Take no new requests on an own offer. Raises Refusal."""

@@ -34,6 +34,7 @@ class Path:
     TOKEN: Final = "/v1/token"  # noqa: S105 - a path
     OPERATORS: Final = "/v1/operators"
     OFFERS: Final = "/v1/offers"
+    BIDS: Final = "/v1/requests-for-bids"
     REQUESTS: Final = "/v1/requests"
     ACCOUNT: Final = "/v1/account"
     ENTRIES: Final = "/v1/entries"
@@ -98,6 +99,18 @@ class OperatorView(Struct, frozen=True):
 
     operator: Operator
     keys: tuple[Key, ...]
+
+
+class Quality(Struct, frozen=True):
+    """An operator's service record, from what became of the requests on its offers in the last `days` days.
+
+    `requests`: how many are in each state. `causes`: of those declined, cancelled and closed, how many for which cause.
+    """
+
+    operator: str
+    days: int
+    requests: dict[str, int]
+    causes: dict[str, dict[str, int]]
 
 
 class Page(Struct, Generic[T], frozen=True, omit_defaults=True):

@@ -26,7 +26,19 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from settlement.ledger import api, merkle
-from settlement.ledger.api import JOSE, JOSE_SEQUENCE, MAX_SEQUENCE, Answer, Entry, Page, Path, Problem, Proof, Receipt
+from settlement.ledger.api import (
+    JOSE,
+    JOSE_SEQUENCE,
+    MAX_SEQUENCE,
+    Answer,
+    Entry,
+    Page,
+    Path,
+    Problem,
+    Proof,
+    Quality,
+    Receipt,
+)
 from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.envelope import Signer, parse
 from settlement.ledger.ids import new_id
@@ -34,7 +46,7 @@ from settlement.ledger.log import leaf_data
 from settlement.ledger.messages import Message
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
-from settlement.ledger.state import Account, Key, Offer, Request
+from settlement.ledger.state import Account, BidRequest, Key, Offer, Request
 from settlement.ledger.tiles import Tile
 from settlement.ledger.trust import Trust, Untrusted
 
@@ -236,6 +248,14 @@ class LedgerClient:
     async def offer(self, offer: UUID) -> Offer:
         """One offer this operator may see. Raises Rejected `not-found`."""
         return await self._get(f"{Path.OFFERS}/{offer}", Offer, authorised=True)
+
+    async def requests_for_bids(self, **search: str | int) -> list[BidRequest]:
+        """What buyers look for now: buyer, country, plmn, category."""
+        return await self._all(Path.BIDS, Page[BidRequest], search)
+
+    async def quality(self, operator: str, *, days: int = 90) -> Quality:
+        """An operator's service record."""
+        return await self._get(f"{Path.OPERATORS}/{operator}/quality", Quality, {"days": days})
 
     async def requests(self, **search: str | int) -> list[Request]:
         """The own requests: role (home, visited), state, offer."""

@@ -175,16 +175,43 @@ class Terms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class PublishOffer(Message, frozen=True, kw_only=True, tag="offer"):
-    """Publish `terms`; with `supersedes`, the sender's older offer is closed to new requests."""
+    """Publish `terms`; with `supersedes`, the sender's older offer is closed to new requests.
+
+    With `bid_for` it is a bid: its whitelist is the buyer of that request for bids, and nobody else.
+    """
 
     terms: Terms
     supersedes: UUID | None = None
+    bid_for: UUID | None = None
 
 
 class WithdrawOffer(Message, frozen=True, kw_only=True, tag="withdraw-offer"):
     """No new requests on this offer; those placed go on."""
 
     offer: UUID
+
+
+class Wanted(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a buyer looks for and finds no offer of: for people to read, with the fields that a search would use."""
+
+    description: Languages
+    category: Category
+    countries: Annotated[tuple[Country, ...], Meta(max_length=250)] = ()
+    plmns: Annotated[tuple[Plmn, ...], Meta(max_length=250)] = ()
+    quantity: Interval | None = None
+
+
+class RequestBids(Message, frozen=True, kw_only=True, tag="request-for-bids"):
+    """A buyer tells every operator what it looks for; bids are private offers to it, until `until`."""
+
+    wanted: Wanted
+    until: Time
+
+
+class WithdrawBids(Message, frozen=True, kw_only=True, tag="withdraw-request-for-bids"):
+    """No further bids on this request for bids; those made stay offers."""
+
+    bids: UUID
 
 
 class PlaceRequest(Message, frozen=True, kw_only=True, tag="request"):
@@ -293,6 +320,8 @@ Transaction = (
     | RefuseRedemption
     | PublishOffer
     | WithdrawOffer
+    | RequestBids
+    | WithdrawBids
     | PlaceRequest
     | CancelRequest
     | DeclineRequest

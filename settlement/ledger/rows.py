@@ -14,7 +14,7 @@ from msgspec import structs
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from settlement.ledger.state import Account, Deposit, Key, Ledger, Offer, Operator, Redemption, Request, Row
+from settlement.ledger.state import Account, BidRequest, Deposit, Key, Ledger, Offer, Operator, Redemption, Request, Row
 from settlement.ledger.tables import TABLES
 
 R = TypeVar("R", bound=Row)
@@ -27,6 +27,7 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
     Deposit: (),
     Redemption: ("state",),
     Offer: ("status", "stock"),
+    BidRequest: ("status",),
     Request: (
         "state",
         "report_by",
@@ -44,6 +45,7 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
         "limit_seconds",
         "limit_messages",
         "call_seconds",
+        "cause",
     ),
 }
 """Fields that a rule may change; the others stand from the row's making."""

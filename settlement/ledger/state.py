@@ -11,7 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from settlement.ledger.messages import Parameters, Role, Terms
+from settlement.ledger.messages import Parameters, Role, Terms, Wanted
 
 
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="row"):
@@ -104,6 +104,18 @@ class Offer(Row, frozen=True, kw_only=True, tag="offer"):
     terms: Terms
 
 
+class BidRequest(Row, frozen=True, kw_only=True, tag="request-for-bids"):
+    """What a buyer looks for. `until`: the last millisecond in which a bid may be made."""
+
+    KEY = "id"
+    id: UUID
+    buyer: str
+    published: int
+    until: int
+    status: Literal["open", "withdrawn"]
+    wanted: Wanted
+
+
 RequestState = Literal["requested", "accepted", "delivered", "active", "cancelled", "declined", "expired", "closed"]
 """States of a request, in the order of its life; the last four are ends."""
 
@@ -114,7 +126,8 @@ class Request(Row, frozen=True, kw_only=True, tag="request"):
     `escrow`: what is left. `charged`: what has gone to the visited operator. `report_by`: 0 until accepted.
     `used_*`: cumulative octets, seconds, messages. `limit_*`: a bundle's paid allowance on the same scale.
     `call_seconds`: length so far of the call that the last voice record belongs to. `period_ends`: end of a bundle's
-    running period, milliseconds. `sequence`: number of the last usage group.
+    running period, milliseconds. `sequence`: number of the last usage group. `cause`: why it was declined, cancelled
+    or closed, if anybody said.
     """
 
     KEY = "id"
@@ -143,10 +156,11 @@ class Request(Row, frozen=True, kw_only=True, tag="request"):
     limit_seconds: int = 0
     limit_messages: int = 0
     call_seconds: int = 0
+    cause: str | None = None
 
 
 R = TypeVar("R", bound=Row)
-ROW_TYPES: tuple[type[Row], ...] = (Ledger, Operator, Key, Account, Deposit, Redemption, Offer, Request)
+ROW_TYPES: tuple[type[Row], ...] = (Ledger, Operator, Key, Account, Deposit, Redemption, Offer, BidRequest, Request)
 
 
 class State:

@@ -141,6 +141,17 @@ offers = Table(
     postgresql_with=HOT,
 )
 
+bid_requests = Table(
+    "bid_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("buyer", Text, nullable=False),
+    Column("published", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("wanted", JSONB, nullable=False),
+)
+
 requests = Table(
     "requests",
     metadata,
@@ -174,6 +185,7 @@ requests = Table(
         )
     ),
     Column("payload", Text),
+    Column("cause", Text),
     Index("requests_by_home", "home", "id"),
     Index("requests_by_visited", "visited", "id"),
     Index("requests_by_payload", "payload", postgresql_where=text("payload IS NOT NULL")),
@@ -206,5 +218,6 @@ TABLES: Final[dict[type[state.Row], Table]] = {
     state.Deposit: deposits,
     state.Redemption: redemptions,
     state.Offer: offers,
+    state.BidRequest: bid_requests,
     state.Request: requests,
 }

@@ -13,10 +13,21 @@ import asyncpg
 from settlement.ledger.envelope import Envelope
 from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
 from settlement.ledger.merkle import TileRow
-from settlement.ledger.messages import AddKey, Admit, Mint, PlaceRequest, PublishOffer, Recover, Redeem, ReportUsage
+from settlement.ledger.messages import (
+    AddKey,
+    Admit,
+    Mint,
+    PlaceRequest,
+    PublishOffer,
+    Recover,
+    Redeem,
+    ReportUsage,
+    RequestBids,
+)
 from settlement.ledger.rows import KeptRows, insert, select_keys_of, update
 from settlement.ledger.state import (
     Account,
+    BidRequest,
     Deposit,
     Key,
     Ledger,
@@ -62,7 +73,7 @@ class Turn:
         ledger = state.get(Ledger, origin)
         if ledger is None:
             return state
-        for row_type in (Key, Request, Deposit, Redemption):
+        for row_type in (Key, Request, Deposit, Redemption, BidRequest):
             await self._fetch(state, row_type, wanted[row_type])
         operators, accounts = wanted[Operator], wanted[Account]
         operators.update(key.operator for key in state.all(Key))
@@ -133,6 +144,9 @@ def _name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
                 wanted[Request].update(group.request for group in message.groups)
             case PublishOffer():
                 wanted[Offer].update((message.id, message.supersedes) if message.supersedes else (message.id,))
+                wanted[BidRequest].update({message.bid_for} if message.bid_for else ())
+            case RequestBids():
+                wanted[BidRequest].add(message.id)
             case Mint():
                 wanted[Deposit].add(message.deposit)
                 wanted[Operator].add(message.to)
@@ -148,18 +162,19 @@ def _name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
             case Recover():
                 wanted[Key].update(_thumbprints(message.key, message.recovery_key))
             case _:
-                for field, row_type in (
-                    ("request", Request),
-                    ("offer", Offer),
-                    ("redemption", Redemption),
-                    ("kid", Key),
-                ):
+                for field, row_type in _NAMED_BY.items():
                     if (named := getattr(message, field, None)) is not None:
                         wanted[row_type].add(named)
     return wanted
 
 
-_NAMED_BY: Final[dict[str, type[Row]]] = {"request": Request, "offer": Offer, "redemption": Redemption, "kid": Key}
+_NAMED_BY: Final[dict[str, type[Row]]] = {
+    "request": Request,
+    "offer": Offer,
+    "bids": BidRequest,
+    "redemption": Redemption,
+    "kid": Key,
+}
 
 
 def _thumbprints(*keys: str) -> set[str]:

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from settlement.ledger.messages import Parameters, PlaceRequest, PublishOffer, WithdrawOffer
+from settlement.ledger.messages import (
+    Parameters,
+    PlaceRequest,
+    PublishOffer,
+    RequestBids,
+    Wanted,
+    WithdrawBids,
+    WithdrawOffer,
+)
 from settlement.ledger.rules import Effects
 from settlement.ledger.state import Offer
 from settlement.usage.tariff import Bundle, Code, Metered
@@ -116,3 +124,60 @@ def test_stock_counts_down_with_requests(world: World, home: Member, visited: Me
     world.request(home, offer)
     world.wait(HOUR)
     assert world.send(home, PlaceRequest, **world.order(home, offer)) == refused("out-of-stock")
+
+
+def ask_for_bids(world: World, buyer: Member, lifetime: int = 5 * DAY) -> Any:
+    bids = world.new_id()
+    wanted = Wanted(description={"en": "a season in Spain"}, category="telecom", countries=("ES",))
+    return bids, world.send(buyer, RequestBids, id=bids, wanted=wanted, until=world.time + lifetime)
+
+
+def test_a_bid_is_an_offer_that_only_the_buyer_can_order(world: World, visited: Member, home: Member) -> None:
+    stranger = world.admit("stranger", funds=100 * SDRT)
+    bids, asked = ask_for_bids(world, home)
+    assert isinstance(asked, Effects)
+    assert world.balance(world.issuer).available == 5 * FEE
+    bid = world.new_id()
+    made = world.send(visited, PublishOffer, id=bid, terms=terms(bundle(), whitelist=("home",)), bid_for=bids)
+    assert isinstance(made, Effects)
+    assert made.counterparty == "home"
+    assert world.send(stranger, PlaceRequest, **world.order(stranger, bid)) == refused("unknown-offer")
+    world.request(home, bid)
+    world.check_money()
+
+
+@pytest.mark.parametrize("whitelist", [(), ("home", "visited"), ("other",)])
+def test_a_bid_is_for_its_buyers_eyes_alone(
+    world: World, visited: Member, home: Member, whitelist: tuple[str, ...]
+) -> None:
+    bids, _ = ask_for_bids(world, home)
+    assert isinstance(publish(world, visited, whitelist=whitelist), Effects), "as a plain offer it is fine"
+    bid = {"terms": terms(bundle(), whitelist=whitelist), "bid_for": bids}
+    assert world.send(visited, PublishOffer, **bid) == refused("invalid-terms")
+
+
+def test_bids_end_in_time_by_withdrawal_and_never_come_from_the_buyer(
+    world: World, visited: Member, home: Member
+) -> None:
+    bid = {"terms": terms(bundle(), whitelist=("home",), valid_until=START + 20 * DAY)}
+    assert world.send(visited, PublishOffer, bid_for=world.new_id(), **bid) == refused("unknown-offer")
+    short, _ = ask_for_bids(world, home, lifetime=HOUR)
+    assert world.send(home, PublishOffer, bid_for=short, **bid) == refused("not-permitted")
+    world.wait(HOUR + 1)
+    assert world.send(visited, PublishOffer, bid_for=short, **bid) == refused("offer-closed")
+    withdrawn, _ = ask_for_bids(world, home)
+    assert world.send(visited, WithdrawBids, bids=withdrawn) == refused("unknown-offer")
+    world.must(home, WithdrawBids, bids=withdrawn)
+    assert world.send(home, WithdrawBids, bids=withdrawn) == refused("offer-closed")
+    assert world.send(visited, PublishOffer, bid_for=withdrawn, **bid) == refused("offer-closed")
+
+
+def test_a_request_for_bids_costs_its_fee_and_its_id_is_used_once(world: World, home: Member) -> None:
+    poor = world.admit("poor", funds=FEE)
+    assert ask_for_bids(world, poor)[1] == refused("insufficient-funds")
+    assert ask_for_bids(world, home, lifetime=31 * DAY)[1] == refused("invalid-terms")
+    bids, _ = ask_for_bids(world, home)
+    wanted = Wanted(description={"en": "the same"}, category="telecom")
+    other = world.admit("other", funds=100 * FEE)
+    again = world.send(other, RequestBids, id=bids, wanted=wanted, until=world.time + DAY)
+    assert again == refused("already-exists")

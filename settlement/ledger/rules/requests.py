@@ -16,7 +16,7 @@ from settlement.ledger.messages import (
     PlaceRequest,
 )
 from settlement.ledger.rules.context import Context, Effects, Refused
-from settlement.ledger.rules.offers import DAY_MS
+from settlement.ledger.rules.offers import DAY_MS, require_operator
 from settlement.ledger.state import Key, Offer, Request, RequestState, Row
 from settlement.usage.rating import HOUR_MS, MINUTE_MS
 from settlement.usage.tariff import Bundle, Metered
@@ -29,8 +29,7 @@ CLOCK_SKEW_MS = 15 * MINUTE_MS
 def place_request(context: Context, message: PlaceRequest) -> Effects:
     """The home operator orders one offer; its price or cap moves from available to escrow."""
     sender, time = context.sender, context.time
-    if sender.role != "operator":
-        raise Refused("not-permitted", f"{sender.id} is an {sender.role}: only operators place requests")
+    require_operator(context, "place requests")
     if context.state.get(Request, message.id) is not None:
         raise Refused("already-exists", f"there is a request {message.id}")
     offer = context.offer(message.offer)
@@ -103,7 +102,7 @@ def accept_request(context: Context, message: AcceptRequest) -> Effects:
 def decline_request(context: Context, message: DeclineRequest) -> Effects:
     """The visited operator does not serve the request: escrow → home."""
     request = _as_visited(context, message.request, "requested")
-    return end(context, request, "declined", counterparty=request.home, restock=True)
+    return end(context, request, "declined", counterparty=request.home, cause=message.cause, restock=True)
 
 
 def cancel_request(context: Context, message: CancelRequest) -> Effects:
@@ -111,7 +110,7 @@ def cancel_request(context: Context, message: CancelRequest) -> Effects:
     request = _as_home(context, message.request, "requested", "accepted", "delivered")
     free = request.state == "requested"
     fee = 0 if free else min(context.terms_of(request).terms.cancellation_fee, request.escrow)
-    return end(context, request, "cancelled", counterparty=request.visited, fee=fee, restock=free)
+    return end(context, request, "cancelled", counterparty=request.visited, cause=message.cause, fee=fee, restock=free)
 
 
 def expire_request(context: Context, message: ExpireRequest) -> Effects:
@@ -168,7 +167,7 @@ def close_request(context: Context, message: CloseRequest) -> Effects:
     if by_home and context.time <= request.report_by:
         raise Refused("too-early", f"home may close request {request.id} after {request.report_by}")
     other = request.visited if by_home else request.home
-    return end(context, request, "closed", counterparty=other)
+    return end(context, request, "closed", counterparty=other, cause=message.cause)
 
 
 def pay(context: Context, request: Request, amount: int) -> tuple[Row, ...]:
@@ -187,6 +186,7 @@ def end(
     state: RequestState,
     *,
     counterparty: str,
+    cause: str | None = None,
     fee: int = 0,
     restock: bool = False,
 ) -> Effects:
@@ -195,7 +195,7 @@ def end(
     home = context.account(request.home)
     assert home.escrow >= request.escrow, f"request {request.id} holds more than {home.operator}'s escrow"
     rows: list[Row] = [
-        structs.replace(request, state=state, escrow=0, charged=request.charged + fee),
+        structs.replace(request, state=state, cause=cause, escrow=0, charged=request.charged + fee),
         structs.replace(home, escrow=home.escrow - request.escrow, available=home.available + back),
     ]
     if fee:

@@ -15,6 +15,8 @@ RULES: dict[type, Rule] = {
     messages.RefuseRedemption: treasury.refuse_redemption,
     messages.PublishOffer: offers.publish_offer,
     messages.WithdrawOffer: offers.withdraw_offer,
+    messages.RequestBids: offers.request_bids,
+    messages.WithdrawBids: offers.withdraw_bids,
     messages.PlaceRequest: requests.place_request,
     messages.CancelRequest: requests.cancel_request,
     messages.DeclineRequest: requests.decline_request,

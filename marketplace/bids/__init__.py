@@ -1,0 +1,1 @@
+"""Requests for bids: what buyers look for."""
