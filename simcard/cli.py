@@ -22,9 +22,11 @@ from landfall.errors import LandfallError
 from ota.profile import MobileProfile
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import CipherAlgorithm, KeyByte
+from simcard.cli_files import export, shell
 from simcard.cli_link import on_card
 from simcard.cli_provisioning import provision
 from simcard.cli_provisioning import verify as verify_cards
+from simcard.provisioning import guard_adm
 from simcard.readers import LinkOptions, VpcdServer, list_readers, open_link
 from simcard.readers.vpcd import VPCD_HOST, VPCD_PORT
 from simcard.reading import read_card, select_usim, verify
@@ -42,6 +44,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app.command()(provision)
 app.command("verify")(verify_cards)
+
+app.command()(export)
+app.command()(shell)
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -181,6 +186,8 @@ def read(
 ) -> None:
     """Show ICCID, IMSI, name, numbers and, with the ADM, the slots. Keys cannot be read from a card."""
     with open_link(where) as link:
+        if adm is not None:
+            guard_adm(link, lambda text: typer.echo(text, err=True))
         report = read_card(link, pin=pin, adm=adm)
     if as_json or report.slots is None:
         emit(report, as_json, title="Card")

@@ -96,6 +96,14 @@ def adm_tries(link: Link) -> int | None:
     return 0 if sw in ("6983", "9840") else None
 
 
+def guard_adm(link: Link, tell: Callable[[str], None]) -> None:
+    """Tell the tries left before an ADM is used; `ProvisioningError` where a wrong one would be the last."""
+    tries = adm_tries(link)
+    tell(f"tries of the ADM left: {'the card does not tell' if tries is None else tries}")
+    if tries is not None and tries < 2:
+        raise ProvisioningError(f"the ADM has {tries} tries left; nothing was tried (`provision --last-try` would)")
+
+
 def provision_card(
     link: Link,
     card: Personalisation,

@@ -11,6 +11,7 @@ import msgspec
 from landfall.errors import LandfallError
 from ota.profile import MULTI_ACCOUNT_AID, list_slots, parse_slot_list
 from ota.scp80.digits import unpack_address, unpack_digits, unpack_imsi
+from simcard.provisioning_kinds import recognise_kind
 from simcard.readers.contract import Link
 from simcard.uicc.codes import encode_code
 from simcard.uicc.coding import decode_name
@@ -32,6 +33,7 @@ class CardReport(msgspec.Struct, frozen=True):
     """What a card says of itself. `slots` is None where they were not asked for, because there was no ADM."""
 
     atr: str
+    kind: str
     iccid: str
     imsi: str
     spn: str
@@ -45,6 +47,7 @@ class CardReport(msgspec.Struct, frozen=True):
 def read_card(link: Link, *, pin: str | None = None, adm: str | None = None) -> CardReport:
     """Read the card behind a connected `link`. `LandfallError` when a code is wrong (with the tries left) or needed."""
     atr = link.reset_card()
+    kind = recognise_kind(link).name
     iccid = unpack_digits(_read_binary(link, "3f00", "2fe2"))
     select_usim(link)
     if pin is not None:
@@ -56,6 +59,7 @@ def read_card(link: Link, *, pin: str | None = None, adm: str | None = None) -> 
     msisdn, smsc = _read_record(link, "6f40"), _read_record(link, "6f42")
     return CardReport(
         atr=atr,
+        kind=kind,
         iccid=iccid,
         imsi=imsi,
         spn=decode_name(_read_binary(link, "6f46")[1:]),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ ATR = "3b9f96801f878031e073fe211b674a4c753034054ba9"
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, [*arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def wait_for(what: Callable[[], bool], told: str) -> None:
@@ -76,16 +77,23 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def served(pcscd: None, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+@contextmanager
+def serving(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`landfall sim serve` as a process of its own, its card seen by PC/SC."""
-    serving = subprocess.Popen([sys.executable, "-m", "landfall", "sim", "serve", str(folder)])
+    process = subprocess.Popen([sys.executable, "-m", "landfall", "sim", "serve", str(folder)])
     try:
         PcscLink(regex=READER).wait_for_card(15)
-        yield serving
+        yield process
     finally:
-        serving.send_signal(signal.SIGINT)
-        assert serving.wait(10) == 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+@pytest.fixture
+def served(pcscd: None, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The card in `folder`, in the reader."""
+    with serving(folder) as process:
+        yield process
 
 
 def test_scriptor_sees_the_card_and_its_files(
@@ -135,6 +143,24 @@ def test_many_exchanges_are_not_slowed_by_the_way_there(served: subprocess.Popen
         assert time.monotonic() - began < 2  # 4 s and more when an acknowledgement waits
 
 
+def test_a_batch_is_written_through_the_reader_as_its_cards_are_put_in(
+    pcscd: None, folder: Path, tmp_path: Path
+) -> None:
+    other = ICCID[:-2] + "29"
+    batch = tmp_path / "cards.csv"
+    rows = [f"{ICCID},250990000000008,25099,{'1' * 32},{'2' * 32},{ADM}", f"{other},250990000000009,25099,,,"]
+    batch.write_text("\n".join(["ICCID,IMSI,PLMN,K,OPC,ADM", *rows]))
+    arguments = ["provision", "--batch", str(batch), "--pcsc-regex", READER, "--wait", "1"]
+    with serving(folder):
+        result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+        (checked,) = json.loads(run("verify", "--batch", str(batch), "--pcsc-regex", READER, "--json"))
+    assert result.exit_code == 1
+    assert "1 cards are still to do" in result.stderr
+    (outcome,) = json.loads(result.stdout)
+    assert (outcome["iccid"], outcome["result"], outcome["keys"]) == (ICCID, "provisioned", "agree")
+    assert checked["result"] == "agrees"
+
+
 def test_a_card_taken_out_is_told_and_put_back_it_answers(folder: Path, served: subprocess.Popen[bytes]) -> None:
     link = PcscLink(regex=READER)
     link.connect()
@@ -145,15 +171,11 @@ def test_a_card_taken_out_is_told_and_put_back_it_answers(folder: Path, served: 
     link.disconnect()
     with pytest.raises(LinkError, match="no card was put into"):
         link.wait_for_card(0.3)
-    again = subprocess.Popen([sys.executable, "-m", "landfall", "sim", "serve", str(folder)])
-    try:
+    with serving(folder):
         link.wait_for_card(15)
         link.connect()
         assert link.send_apdu("00a4000c022fe2")[1] == "9000"
         link.disconnect()
-    finally:
-        again.send_signal(signal.SIGTERM)
-        assert again.wait(10) == 0
 
 
 def test_a_reader_that_is_not_there_is_told_with_those_that_are(pcscd: None) -> None:

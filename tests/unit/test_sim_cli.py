@@ -19,7 +19,7 @@ HOME = ["--imsi", "250990000000001", "--plmn", "25099", "--smsc", "+79990000000"
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, [*arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 @pytest.fixture
