@@ -1,7 +1,8 @@
-"""`landfall settle`: net debts."""
+"""`landfall settle`: net debts, reconcile records."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -12,22 +13,28 @@ from settlement.money import format_sdrt
 from settlement.netting import Debt, Method, Netting, Terms, net, read_caps, read_debts, verify
 from settlement.netting.model import HUB
 from settlement.netting.picture import draw
+from settlement.reconciliation import (
+    Reconciliation,
+    Report,
+    Rules,
+    list_breaks,
+    read_records,
+    read_rules,
+    reconcile,
+    render_page,
+    summarise,
+)
 
-SHOWN: int = 20
-"""Remaining debts a terminal shows, the largest first; --json has all."""
+SHOWN: Final = 20
+"""Rows a terminal shows, the largest first; --json has more."""
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Settle: net what operators owe each other.",
+    help="Settle: reconcile records with a partner's, net what operators owe each other.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; amounts are whole micro-SDRt.")]
-
-
-@app.callback()
-def settle() -> None:
-    """Settle: net what operators owe each other."""
 
 
 @app.command("net")
@@ -94,3 +101,105 @@ def _show(debts: list[Debt], netting: Netting) -> None:
         some = f" (the {SHOWN} largest; --json has all)" if len(netting.remaining) > SHOWN else ""
         rows = [{**msgspec.to_builtins(debt), "amount": format_sdrt(debt.amount)} for debt in largest]
         emit(rows, title=f"Remaining debts{some}")
+
+
+@app.command("reconcile")
+def reconcile_records(
+    ours: Annotated[Path, typer.Argument(help="Our records, .csv or .parquet.")],
+    theirs: Annotated[Path, typer.Argument(help="The partner's records, .csv or .parquet.")],
+    rules: Annotated[
+        Path | None, typer.Option(help="TOML: steps, time_window_s, amount_tolerance, amount_tolerance_ppm, volume_…")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Count ages to this moment, as 2026-11-01T00:00:00Z; else to the latest record.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option("--html", help="Write the report as a page into this file.")] = None,
+    breaks: Annotated[
+        Path | None, typer.Option(help="Write every difference into this file, .csv or .parquet.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare OURS with THEIRS and name every difference; each record ends in exactly one kind.
+
+        landfall settle reconcile ours.csv theirs.parquet --rules rules.toml --html report.html
+
+    Columns: key, party, time (RFC 3339 with a zone), amount (SDRt, 12.5) or amount_usdr (whole micro-SDRt); optional
+    request, volume (octets), duration (seconds). Records meet by key; what is left by equal or near values in a window
+    of time; then one against several that add up to it exactly. Nothing is changed or sent.
+    """
+    moment = _moment(as_of)
+    found = reconcile(read_records(ours), read_records(theirs), read_rules(rules) if rules else Rules())
+    report = summarise(found, as_of=moment)
+    if page is not None:
+        _write(page, "--html", render_page(report))
+    if breaks is not None:
+        _write_breaks(breaks, found, moment)
+    if as_json:
+        emit(report, as_json=True)
+    else:
+        _show_report(report)
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise LandfallError(f"--as-of {text!r} is no moment: write it as 2026-11-01T00:00:00Z") from None
+
+
+def _write(file: Path, option: str, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LandfallError(f"{option} {file} cannot be written ({error.strerror})") from None
+
+
+def _write_breaks(file: Path, found: Reconciliation, as_of: datetime | None) -> None:
+    listed = list_breaks(found, as_of=as_of)
+    try:
+        match file.suffix:
+            case ".csv":
+                listed.write_csv(file)
+            case ".parquet":
+                listed.write_parquet(file)
+            case ending:
+                raise LandfallError(f"--breaks {file} ends in {ending!r}: name a file that ends in .csv or .parquet")
+    except OSError as error:
+        raise LandfallError(f"--breaks {file} cannot be written ({error.strerror})") from None
+
+
+def _show_report(report: Report) -> None:
+    rows = [
+        {
+            "kind": tally.kind.value,
+            "ours": tally.ours,
+            "amount of ours": format_sdrt(tally.ours_amount),
+            "theirs": tally.theirs,
+            "amount of theirs": format_sdrt(tally.theirs_amount),
+        }
+        for tally in report.kinds
+    ]
+    total = {
+        "kind": "in all",
+        "ours": report.ours.records,
+        "amount of ours": format_sdrt(report.ours.amount),
+        "theirs": report.theirs.records,
+        "amount of theirs": format_sdrt(report.theirs.amount),
+    }
+    emit([*rows, total], title=f"Reconciled in {report.seconds:.1f} s")
+    for note in report.notes:
+        emit(f"note: {note}")
+    if report.breaks:
+        some = f" (the {SHOWN} with most at stake of {report.breaks_in_all:,})" if report.breaks_in_all > SHOWN else ""
+        told = [
+            {
+                "kind": row.kind.value,
+                "key": row.key,
+                "party": row.party,
+                "days": row.age_days,
+                "ours": None if row.ours_amount is None else format_sdrt(row.ours_amount),
+                "theirs": None if row.theirs_amount is None else format_sdrt(row.theirs_amount),
+            }
+            for row in report.breaks[:SHOWN]
+        ]
+        emit(told, title=f"Differences{some}")
