@@ -37,7 +37,8 @@ class Wanted(msgspec.Struct, frozen=True):
 def _wanted(batch: Path | None, **values: str | None) -> Wanted:
     given = {name.upper(): value for name, value in values.items() if value}
     if batch is not None and given:
-        raise BatchError(f"--batch and --{next(iter(given)).lower()} exclude each other: the file says it all")
+        name = next(iter(given))
+        raise BatchError(f"--batch and --{name.lower()} (or SIM_{name}) exclude each other: the file says it all")
     if batch is None and not given:
         raise BatchError("nothing is said of the card; give --imsi, --k … or --batch FILE (see --help)")
     return Wanted(batch, given)

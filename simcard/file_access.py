@@ -17,6 +17,9 @@ from simcard.readers.contract import Link
 APPLICATIONS = {"usim": "a0000000871002", "isim": "a0000000871004"}
 # Data of one short APDU (ISO/IEC 7816-4); a card's own reply is at most 256, and 255 suits every reader.
 CHUNK_BYTES = 255
+# An offset has 15 bits, a record number counts to 254 (TS 102 221 §11.1.3, §8.2.2.2).
+SIZE_MAX = 0x7FFF
+RECORDS_MAX = 254
 NOT_THERE = ("6a82", "6a81", "6a86", "6985", "6d00")
 DENIED = ("6982", "6985", "6986")
 KINDS = {1: "transparent", 2: "linear fixed", 6: "cyclic"}
@@ -44,7 +47,9 @@ class CardFile(msgspec.Struct, frozen=True):
             data, sw = self.link.send_apdu(f"00b0{len(content):04x}{length:02x}")
             if sw in DENIED:
                 return None
-            content += bytes.fromhex(self._require(data, sw, "read"))
+            if not self._require(data, sw, "read"):
+                raise FileError(f"{self.path} has {self.size} octets, but the card gives only {len(content)}")
+            content += bytes.fromhex(data)
         return content
 
     def read_record(self, number: int) -> bytes | None:
@@ -90,13 +95,13 @@ def _describe(link: Link, path: str, fcp: bytes) -> CardFile:
     fields = _fields(fcp[2:]) if fcp[:1] == b"\x62" else {}
     descriptor, size = fields.get(0x82, b""), int.from_bytes(fields.get(0x80, b""), "big")
     kind = KINDS.get(descriptor[0] & 0x07) if descriptor and descriptor[0] & 0x38 != 0x38 else None
-    if kind is None:
+    if kind is None or size > SIZE_MAX:
         raise FileError(f"{path} is not an EF this program reads: {fcp.hex()}")
     if kind == "transparent":
         return CardFile(link, path, kind, size, 0, 0)
     record_bytes = int.from_bytes(descriptor[2:4], "big")
-    if not record_bytes:
-        raise FileError(f"{path} has records of no length: {fcp.hex()}")
+    if not 1 <= record_bytes <= CHUNK_BYTES or size // record_bytes > RECORDS_MAX:
+        raise FileError(f"{path} has records of no length, or too many: {fcp.hex()}")
     return CardFile(link, path, kind, size, record_bytes, size // record_bytes)
 
 

@@ -212,7 +212,8 @@ def _write(link: Link, write: Write, *, show_keys: bool, keys_are_there: bool) -
     if found.action != "to write":
         return msgspec.structs.replace(found, action="unchanged" if found.action == "agrees" else found.action)
     file = open_file(link, *write.path)
-    assert file is not None
+    if file is None:
+        raise FileError(f"{write.file} was on the card a moment ago and is not any more")
     before = file.read_record(write.record) if write.record else file.read()
     if before is None and write.secret and keys_are_there:
         return msgspec.structs.replace(found, action="unchanged")  # written anew, they might start SQN anew

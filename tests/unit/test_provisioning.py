@@ -16,6 +16,8 @@ from simcard.provisioning import (
     provision_card,
     verify_card,
 )
+from simcard.provisioning_kinds import GENERIC, SJA5
+from simcard.provisioning_plan import plan_writes
 from simcard.readers import Link, MemoryLink
 from simcard.reading import read_card
 from simcard.uicc import personalise
@@ -167,3 +169,23 @@ def test_a_card_with_a_pin_is_read_back_with_it() -> None:
     link.connect()
     assert provision_card(link, CARD, pin="1234").keys == "agree"
     assert verify_card(link, CARD).keys == "unknown: the card asks for its PIN"
+
+
+def test_a_sysmocom_key_file_keeps_how_it_cuts_res_but_not_what_another_algorithm_meant() -> None:
+    writes = [write for write in plan_writes(CARD, SJA5) if write.secret]
+    assert [write.path for write in writes] == [("3f00", "a515", "6f20"), ("usim", "af20"), ("isim", "af20")]
+    keys = writes[1].data[1:]
+    assert writes[1].compose(33, b"\x24" + bytes(32)) == b"\x34" + keys
+    assert writes[1].compose(67, b"\x56" + bytes(66)) == b"\x14" + keys
+    assert writes[1].compose(33, None) == b"\x14" + keys
+
+
+def test_where_an_unknown_card_keeps_its_keys_is_not_guessed(link: Recorded) -> None:
+    assert [write for write in plan_writes(CARD, GENERIC) if write.secret] == []
+
+
+def test_numbers_stand_at_the_end_of_records_of_any_length() -> None:
+    writes = {write.file: write for write in plan_writes(CARD, GENERIC)}
+    assert writes["EF.MSISDN"].compose(28, None).hex() == "ff" * 14 + "079197992143" + "65f7" + "ff" * 6
+    assert writes["EF.SMSP"].compose(40, None).hex().startswith("ff" * 12 + "e1")
+    assert len(writes["EF.SMSP"].compose(40, None)) == 40

@@ -158,7 +158,7 @@ def test_a_card_that_fails_is_told_and_the_others_go_on(batch: Path) -> None:
 
 
 def test_what_excludes_each_other_is_told(batch: Path, folder: str) -> None:
-    with pytest.raises(LandfallError, match="--batch and --imsi exclude"):
+    with pytest.raises(LandfallError, match=r"--batch and --imsi \(or SIM_IMSI\) exclude"):
         batched(batch, "--imsi", "250990000000007")
     with pytest.raises(LandfallError, match="nothing is said"):
         invoke("provision", "--card", folder)
