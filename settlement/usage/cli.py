@@ -1,0 +1,119 @@
+"""`landfall usage`: usage out of any billing system's files."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from msgspec import Struct
+from rich.console import Console
+
+from landfall.cli import emit
+from landfall.errors import LandfallError
+from settlement.usage.csv_mapping import BadLine, read_mapping
+from settlement.usage.intake import NetworkUsage, write_batches
+from settlement.usage.rows import read_usage
+from settlement.usage.tap3.sequence import digest_file
+
+MAX_BAD: Final = 10_000
+"""Bad lines kept to be told; a file with more has the wrong mapping, and the first ones say so."""
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Usage from CSV, XLSX and JSON Lines files of billing systems."
+)
+
+
+@app.callback()
+def usage() -> None:
+    """Usage from CSV, XLSX and JSON Lines files of billing systems."""
+
+
+class Tally(Struct):
+    """What a file holds: records and units by service, and the lines that are none."""
+
+    records: int = 0
+    by_service: dict[str, dict[str, int]] = {}
+    bad_lines: int = 0
+    bad: list[BadLine] = []
+
+    def pick(self, items: Iterator[NetworkUsage | BadLine]) -> Iterator[NetworkUsage]:
+        """Hand on what is usage, counting all."""
+        for item in items:
+            if isinstance(item, BadLine):
+                self.bad_lines += 1
+                if len(self.bad) < MAX_BAD:
+                    self.bad.append(item)
+                continue
+            self.records += 1
+            sums = self.by_service.setdefault(item.service, Counter())
+            sums["records"] += 1
+            sums["units"] += item.units
+            yield item
+
+
+@app.command("import")
+def import_usage(
+    file: Annotated[Path, typer.Argument(help="A CSV, XLSX or JSON Lines file.", exists=True, dir_okay=False)],
+    mapping: Annotated[Path, typer.Option("--mapping", "-m", help="TOML file that says what stands where.")],
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where batches for the operator node are written.", file_okay=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be reported.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Write the good lines of a file with bad ones.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Read a file of usage by a mapping: first --dry-run, then --out, then send the batches.
+
+        landfall usage import november.csv --mapping billing.toml --dry-run
+        landfall usage import november.csv --mapping billing.toml --out ./usage
+        landfall operator usage send ./usage/november-…-1.json
+
+    Every bad line is told with its number, column and value. With any, nothing is written and the exit code is 1,
+    unless --skip-bad. The same file makes the same batches, which the node takes once.
+    """
+    if dry_run == (folder is not None):
+        raise LandfallError("say either --dry-run, or --out FOLDER for the batches")
+    rules = read_mapping(mapping)
+    tally = Tally()
+    samples: list[NetworkUsage] = []
+    for one in tally.pick(read_usage(file, rules)):
+        if len(samples) < 5:
+            samples.append(one)
+    batches: list[tuple[Path, int]] = []
+    if folder is not None and (skip_bad or not tally.bad_lines):
+        stem = "".join(filter(str.isalnum, file.stem))[:40]
+        name = f"{stem}-{digest_file(file)[:12]}-{digest_file(mapping)[:6]}"
+        batches = list(write_batches(folder, name, Tally().pick(read_usage(file, rules))))
+    written = [str(path) for path, _ in batches]
+    if as_json:
+        answer = {"tally": tally, "first": [_show_usage(one) for one in samples], "batches": written}
+        emit(answer, as_json=True)
+    else:
+        _tell(file, tally, [_show_usage(one) for one in samples], written)
+    if tally.bad_lines and not skip_bad:
+        raise typer.Exit(1)
+
+
+def _show_usage(one: NetworkUsage) -> dict[str, Any]:
+    # The subscriber's digits past the network's are nobody's business on a screen.
+    return {
+        "imsi": f"{one.imsi[:5]}…",
+        "service": one.service,
+        "start_ms": one.start_ms,
+        "offset": one.offset,
+        "duration": one.duration,
+        "units": one.units,
+        "place": one.place,
+    }
+
+
+def _tell(file: Path, tally: Tally, first: list[dict[str, Any]], batches: list[str]) -> None:
+    emit([{"service": name, **sums} for name, sums in tally.by_service.items()], title=f"{file.name}")
+    if first:
+        emit(first, title="The first of them")
+    errors = Console(stderr=True)
+    for bad in tally.bad:
+        told = f"line {bad.line}, {bad.column or 'the whole line'}: {bad.value!r} {bad.why}"
+        errors.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+    emit({"records": tally.records, "bad lines": tally.bad_lines, "batches": batches or "none written"})

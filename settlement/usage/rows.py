@@ -1,0 +1,184 @@
+"""Rows of a CSV, XLSX or JSON Lines file as text by column, within bounds, each with its line; bad lines are told.
+
+A file is read once, from front to back, and holds one row in memory; lines, columns and an archive's unpacked size are
+bounded before anything is made of them.
+"""
+
+import csv
+import zipfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import openpyxl
+
+from landfall.errors import LandfallError
+from settlement.usage.csv_mapping import BadLine, Row, UnreadableError, UsageMapping, columns_of, map_row
+from settlement.usage.intake import NetworkUsage
+
+MAX_LINE: Final = 64 * 1024
+"""Octets of a line: a billing system's have some hundred."""
+MAX_COLUMNS: Final = 1000
+"""Columns of a row; spreadsheets end at 16,384, usage long before."""
+MAX_UNPACKED: Final = 1024 * 1024 * 1024
+"""Octets of an XLSX file unpacked: ten million rows; more is a bomb."""
+MAX_RATIO: Final = 200
+"""How many times smaller an XLSX part may have been packed: real sheets reach thirty."""
+SHOWN: Final = 80
+"""Characters of a bad value that are shown."""
+
+Numbered = tuple[int, Row]
+
+
+def read_usage(path: Path, mapping: UsageMapping) -> Iterator[NetworkUsage | BadLine]:
+    """Each row of a file as usage, or what is wrong with it. Raises `LandfallError` when none of it can be read."""
+    readers = {"csv": _read_csv, "jsonl": _read_json_lines, "xlsx": _read_xlsx}
+    for item in readers[mapping.format](path, mapping):
+        if isinstance(item, BadLine):
+            yield item
+            continue
+        line, row = item
+        try:
+            yield map_row(row, mapping)
+        except UnreadableError as error:
+            yield BadLine(line, error.column, error.value[:SHOWN], error.why)
+
+
+def _read_csv(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine]:
+    csv.field_size_limit(MAX_LINE)
+    bad: list[BadLine] = []
+    with path.open("rb") as file:
+        lines = _decode_lines(file, mapping, bad)
+        for _ in range(mapping.skip):
+            next(lines, "")
+        reader = csv.reader(lines, delimiter=mapping.delimiter, strict=True)
+        names: list[str] | None = None
+        while True:
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield BadLine(reader.line_num + mapping.skip, "", "", f"is no CSV: {error}")
+                continue
+            yield from bad
+            bad.clear()
+            if cells is None:
+                return
+            line = reader.line_num + mapping.skip
+            if len(cells) > MAX_COLUMNS:
+                yield BadLine(line, "", f"{len(cells)} columns", f"more than {MAX_COLUMNS}")
+            elif names is None and mapping.header:
+                names = _check_header(path, line, cells, mapping)
+            elif any(cells):
+                yield line, dict(zip(names or _numbers(len(cells)), cells, strict=False))
+
+
+def _decode_lines(file: Any, mapping: UsageMapping, bad: list[BadLine]) -> Iterator[str]:
+    """Lines of text; one that is too long or of another encoding is told, and empty in the others' count."""
+    number = 0
+    while octets := file.readline(MAX_LINE + 1):
+        number += 1
+        if number == 1:
+            octets = octets.removeprefix(b"\xef\xbb\xbf") if mapping.encoding == "utf-8" else octets
+        if len(octets) > MAX_LINE:
+            bad.append(BadLine(number, "", octets[:SHOWN].decode("latin-1"), f"is longer than {MAX_LINE} octets"))
+            while (octets := file.readline(MAX_LINE)) and not octets.endswith(b"\n"):
+                pass
+            yield "\n"
+            continue
+        try:
+            yield octets.decode(mapping.encoding).replace("\0", "\ufffd")
+        except UnicodeDecodeError as error:
+            bad.append(
+                BadLine(number, "", octets[:SHOWN].decode("latin-1"), f"is not {mapping.encoding}: {error.reason}")
+            )
+            yield "\n"
+
+
+def _check_header(path: Path, line: int, cells: list[str], mapping: UsageMapping) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    if missing := sorted(columns_of(mapping) - set(names)):
+        there = ", ".join(names)[: 4 * SHOWN]
+        told = f"line {line} has no column {', '.join(map(repr, missing))}; it has {there}"
+        raise LandfallError(
+            f"{path}: {told}. Is the encoding {mapping.encoding} and the delimiter {mapping.delimiter!r}?"
+        )
+    if twice := sorted({name for name in columns_of(mapping) if names.count(name) > 1}):
+        raise LandfallError(f"{path}: line {line} has the column {twice[0]!r} twice: rename one")
+    return names
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(number) for number in range(1, count + 1)]
+
+
+def _read_json_lines(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine]:
+    bad: list[BadLine] = []
+    with path.open("rb") as file:
+        for line, text in enumerate(_decode_lines(file, mapping, bad), 1):
+            if bad:
+                yield bad.pop()
+                continue
+            if line <= mapping.skip or not text.strip():
+                continue
+            try:
+                value = msgspec.json.decode(text, type=dict[str, Any])
+            except (msgspec.DecodeError, RecursionError) as error:
+                yield BadLine(line, "", text[:SHOWN].rstrip(), f"is no JSON object: {error}")
+                continue
+            yield line, {name: _flat(cell) for name, cell in value.items()}
+
+
+def _flat(cell: Any) -> str:
+    return cell if isinstance(cell, str) else "" if cell is None else msgspec.json.encode(cell).decode()
+
+
+def _read_xlsx(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine]:
+    _check_archive(path)
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        sheet = book[mapping.sheet] if mapping.sheet else book.worksheets[0]
+    except KeyError:
+        raise LandfallError(f"{path}: has no sheet {mapping.sheet!r}; it has {', '.join(book.sheetnames)}") from None
+    except Exception as error:  # openpyxl lets whatever its parsers raise through
+        raise LandfallError(f"{path}: is no XLSX workbook: {error}") from None
+    names: list[str] | None = None
+    try:
+        for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
+            if line <= mapping.skip:
+                continue
+            texts = [_shown(cell, mapping) for cell in cells]
+            if names is None and mapping.header:
+                names = _check_header(path, line, texts, mapping)
+            elif any(texts):
+                yield line, dict(zip(names or _numbers(len(texts)), texts, strict=False))
+    finally:
+        book.close()
+
+
+def _check_archive(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise LandfallError(f"{path}: is no XLSX workbook: {error}") from None
+    for part in parts:
+        if part.file_size > MAX_RATIO * max(part.compress_size, 1024):
+            told = f"{part.filename} unpacks from {part.compress_size} to {part.file_size} octets"
+            raise LandfallError(f"{path}: {told}: a bomb, not a workbook")
+    if (total := sum(part.file_size for part in parts)) > MAX_UNPACKED:
+        raise LandfallError(f"{path}: unpacks to {total} octets: more than {MAX_UNPACKED}")
+
+
+def _shown(cell: object, mapping: UsageMapping) -> str:
+    """A cell as the text a CSV file would have: numbers with the mapping's decimal mark, times in its form."""
+    if cell is None:
+        return ""
+    if isinstance(cell, datetime):
+        form = mapping.start.format
+        return cell.isoformat(sep=" ") if form in ("iso", "s", "ms") else cell.strftime(form)
+    if isinstance(cell, float):
+        text = str(int(cell)) if cell.is_integer() else repr(cell)
+        return text.replace(".", mapping.decimal)
+    return str(cell)
