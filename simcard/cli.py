@@ -173,6 +173,7 @@ def serve(
         server = VpcdServer(card.transmit, card.reset, host=host, port=port, atr=_atr(atr))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
+        typer.echo(f"the card in {folder} is for vpcd at {host}:{port}; Ctrl-C takes it out", err=True)
         server.run()
 
 

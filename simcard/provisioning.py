@@ -24,11 +24,12 @@ import msgspec
 from landfall.errors import LandfallError
 from ota.scp80.digits import DigitError, unpack_digits
 from simcard.file_access import FileError, open_file
+from simcard.known_files import SESSION_KEYS
 from simcard.personalisation import Personalisation
 from simcard.provisioning_kinds import CardKind, recognise_kind
 from simcard.provisioning_plan import Write, plan_writes
 from simcard.readers.contract import Link
-from simcard.reading import select_usim, verify
+from simcard.reading import select_usim, tries_left, verify
 from simcard.uicc.codes import encode_code
 from simcard.uicc.files import ADM1, PIN1
 from simcard.uicc.milenage import Milenage, gsm_answer
@@ -90,10 +91,7 @@ def read_iccid(link: Link) -> str:
 
 def adm_tries(link: Link) -> int | None:
     """Tries left of ADM1, which costs none; 0 when blocked, None when the card does not tell."""
-    _, sw = link.send_apdu(f"002000{ADM1:02x}")
-    if sw.startswith("63c"):
-        return int(sw[3], 16)
-    return 0 if sw in ("6983", "9840") else None
+    return tries_left(link, ADM1)
 
 
 def guard_adm(link: Link, tell: Callable[[str], None]) -> None:
@@ -250,7 +248,8 @@ def _compare(link: Link, write: Write, *, differs: str, show_keys: bool) -> File
 
 
 def _shown(content: bytes, write: Write, *, show_keys: bool) -> str:
-    return MASKED if write.secret and not show_keys else content.hex()
+    secret = write.secret or write.file in SESSION_KEYS
+    return MASKED if secret and not show_keys else content.hex()
 
 
 def _tell(

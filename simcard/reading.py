@@ -11,6 +11,7 @@ import msgspec
 from landfall.errors import LandfallError
 from ota.profile import MULTI_ACCOUNT_AID, list_slots, parse_slot_list
 from ota.scp80.digits import unpack_address, unpack_digits, unpack_imsi
+from simcard.file_access import open_file
 from simcard.provisioning_kinds import recognise_kind
 from simcard.readers.contract import Link
 from simcard.uicc.codes import encode_code
@@ -40,7 +41,7 @@ class CardReport(msgspec.Struct, frozen=True):
     msisdn: str | None
     smsc: str | None
     acc: str
-    adm_tries: int
+    adm_tries: int | None
     slots: list[SlotReport] | None = None
 
 
@@ -53,19 +54,20 @@ def read_card(link: Link, *, pin: str | None = None, adm: str | None = None) -> 
     if pin is not None:
         verify(link, PIN1, pin)
     try:
-        imsi = unpack_imsi(_read_binary(link, "6f07"))
+        imsi = unpack_imsi(_read_binary(link, "usim", "6f07"))
+        spn, acc = _read_binary(link, "usim", "6f46"), _read_binary(link, "usim", "6f78")
     except _SecurityError:
-        raise LandfallError("this card asks for its PIN before it shows the IMSI; give --pin") from None
-    msisdn, smsc = _read_record(link, "6f40"), _read_record(link, "6f42")
+        raise LandfallError("this card asks for its PIN before it shows who it is; give --pin") from None
+    msisdn, smsc = _read_record(link, "usim", "6f40"), _read_record(link, "usim", "6f42")
     return CardReport(
         atr=atr,
         kind=kind,
         iccid=iccid,
         imsi=imsi,
-        spn=decode_name(_read_binary(link, "6f46")[1:]),
+        spn=decode_name(spn[1:]),
         msisdn=_address(msisdn[-14:]),
         smsc=_address(smsc[-15:]),
-        acc=_read_binary(link, "6f78").hex(),
+        acc=acc.hex(),
         adm_tries=tries_left(link, ADM1),
         slots=None if adm is None else read_slots(link, adm),
     )
@@ -79,17 +81,23 @@ def select_usim(link: Link) -> None:
 
 def verify(link: Link, reference: int, code: str) -> None:
     """VERIFY, once; a wrong code is a `LandfallError` with the tries that are left."""
-    _, sw = link.send_apdu(f"002000{reference:02x}08{encode_code(code).hex()}")
-    if sw != "9000" and not sw.startswith("91"):
-        name = "ADM" if reference == ADM1 else "PIN"
+    name = "ADM" if reference == ADM1 else "PIN"
+    try:
+        coded = encode_code(code)
+    except ValueError as error:
+        raise LandfallError(f"the {name} was not tried: {error}") from None
+    _, sw = link.send_apdu(f"002000{reference:02x}08{coded.hex()}")
+    if not sw.startswith(("90", "91")):
         left = f"{int(sw[3], 16)} tries left; it was not tried again" if sw.startswith("63c") else f"the card says {sw}"
         raise LandfallError(f"the {name} is not accepted: {left}")
 
 
-def tries_left(link: Link, reference: int) -> int:
-    """Tries left of a code; asking costs none."""
+def tries_left(link: Link, reference: int) -> int | None:
+    """Tries left of a code, 0 when it is blocked; None when the card does not tell. Asking costs none."""
     _, sw = link.send_apdu(f"002000{reference:02x}")
-    return int(sw[3], 16) if sw.startswith("63c") else 0
+    if sw.startswith("63c"):
+        return int(sw[3], 16)
+    return 0 if sw in ("6983", "9840") else None
 
 
 def read_slots(link: Link, adm: str) -> list[SlotReport]:
@@ -109,17 +117,20 @@ class _SecurityError(Exception):
 
 
 def _read_binary(link: Link, *path: str) -> bytes:
-    for fid in path:
-        link.send_apdu_checksw(f"00a4000402{fid}", "9???")
-    data, sw = link.send_apdu("00b0000000")
-    if sw == "6982":
+    """Content of a transparent EF; empty where the card has no such file."""
+    file = open_file(link, *path)
+    if file is None:
+        return b""
+    content = file.read()
+    if content is None:
         raise _SecurityError
-    return bytes.fromhex(data)
+    return content
 
 
-def _read_record(link: Link, fid: str) -> bytes:
-    link.send_apdu_checksw(f"00a4000402{fid}", "9???")
-    return bytes.fromhex(link.send_apdu("00b2010400")[0])
+def _read_record(link: Link, *path: str) -> bytes:
+    """The first record; empty where the card has none or denies it."""
+    file = open_file(link, *path)
+    return (file.read_record(1) if file is not None and file.records else None) or b""
 
 
 def _address(data: bytes) -> str | None:

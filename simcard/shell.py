@@ -19,7 +19,6 @@ from simcard.provisioning import adm_tries, guard_adm, read_iccid
 from simcard.provisioning_kinds import recognise_kind
 from simcard.readers.contract import Link
 from simcard.reading import select_usim, verify
-from simcard.uicc.codes import encode_code
 from simcard.uicc.files import ADM1, PIN1
 
 REFERENCES = {"pin": PIN1, "adm": ADM1}
@@ -108,10 +107,6 @@ class CardShell(cmd.Cmd):
         if name not in REFERENCES:
             raise LandfallError("write `verify pin` or `verify adm`")
         code = code or self._ask(f"{name.upper()}: ")
-        try:
-            encode_code(code)
-        except ValueError as error:
-            raise LandfallError(f"{error}; nothing was sent") from None
         if name == "adm":
             guard_adm(self._link, self._say)
         verify(self._link, REFERENCES[name], code)

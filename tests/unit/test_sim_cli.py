@@ -87,3 +87,9 @@ def test_a_card_must_be_named_once(folder: str) -> None:
 def test_an_atr_to_show_must_be_one(folder: str) -> None:
     with pytest.raises(LandfallError, match="'zz' is no ATR"):
         run("serve", folder, "--atr", "zz")
+
+
+def test_a_code_that_is_none_costs_no_try(folder: str) -> None:
+    with pytest.raises(LandfallError, match="the ADM was not tried: a code is 4 to 8 digits"):
+        run("read", "--card", folder, "--adm", "abc")
+    assert json.loads(run("read", "--card", folder, "--json"))["adm_tries"] == 3
