@@ -7,10 +7,10 @@
     await phone.receive_sms(tpdus)       # into the card by ENVELOPE; what the card says back
 
 Switching on: reset, PIN if the card asks, ICCID, USIM by the AID in EF.DIR, TERMINAL PROFILE, IMSI, FPLMN. Then it
-looks for a network: the IMSI's own first, others unless forbidden. A poll is one STATUS, as every 30 s in reality;
-proactive commands that come up are fetched and done: PROVIDE LOCAL INFORMATION tells the place, REFRESH resets the
-card and begins again, SEND
-SHORT MESSAGE is kept for whoever carries it. Time here is polls: `settle` polls until nothing changes any more.
+looks for a network: the IMSI's own first, others unless forbidden. A poll is one STATUS and the end of each timer the
+card has started, as every 30 s in reality; proactive commands that come up are fetched and done: PROVIDE LOCAL
+INFORMATION tells the place, REFRESH resets the card and begins again, SEND SHORT MESSAGE is kept for whoever carries it
+(`take_submitted`), menu and text are shown. Time here is polls: `settle` polls until nothing changes any more.
 """
 
 from __future__ import annotations
@@ -26,9 +26,20 @@ from ota.scp80.tlv import decode_tlvs, encode_tlv
 from simcard.readers.contract import Link
 from simcard.uicc.authentication import Authenticated, ResyncNeeded
 from simcard.uicc.codes import encode_code
-from simcard.uicc.toolkit import LIMITED_SERVICE, PERFORMED, Kind, Tag
+from simcard.uicc.toolkit import (
+    EVENT_DOWNLOAD,
+    LIMITED_SERVICE,
+    LOCATION_STATUS_EVENT,
+    MENU_SELECTION,
+    PERFORMED,
+    TIMER_EXPIRATION,
+    Kind,
+    Tag,
+    read_comprehension_tlvs,
+)
 from simulator.hlr import Cause, HlrRefusalError
 from simulator.network import Network
+from simulator.screen import Screen
 
 # A card that puts command after command would keep the phone for ever.
 PROACTIVE_MAX = 32
@@ -42,7 +53,11 @@ CARRIER_SMSC = "+882990000000"
 LAC, CELL = 0x0001, 0x0001
 # Everything: profile download, SMS-PP, REFRESH, SEND SHORT MESSAGE, PROVIDE LOCAL INFORMATION and more.
 TERMINAL_PROFILE = "ffffffffffffffff"
-UNABLE, BEYOND_CAPABILITIES = 0x20, 0x30
+UNABLE = 0x20
+# Event list: location status; from phone to card; location status: normal service.
+IN_NORMAL_SERVICE = bytes.fromhex("99010382028281" + "9b0100")
+# An SMS-SUBMIT's TP-UDHI: proofs of receipt have a user data header, the card's own reports have none.
+UDHI = 0x40
 EF_IMSI, EF_KEYS, EF_FPLMN, EF_LOCI = "6f07", "6f08", "6f7b", "6f7e"
 
 
@@ -76,6 +91,10 @@ class Phone:
         self._place = place
         self._on = False
         self._sent: list[bytes] = []
+        self._timers: list[int] = []
+        self._events = b""
+        self._location_changed = False
+        self.screen = Screen()
         self.iccid = ""
         self.imsi = ""
         self.camped: Network | None = None
@@ -120,7 +139,6 @@ class Phone:
         async with self._lock:
             if not self._on or self.serving is None:
                 raise AbsentSubscriberError(f"the phone with card {self.iccid} has no service")
-            self._sent.clear()
             responses = []
             for tpdu in tpdus:
                 envelope = build_envelope(tpdu, smsc=smsc)
@@ -129,7 +147,22 @@ class Phone:
                     raise CardRefusedError(sw)
                 responses.append(bytes.fromhex(data))
                 await self._do_proactive(sw)
-            return SmsAnswer(tuple(responses), tuple(self._sent))
+            proofs = tuple(tpdu for tpdu in self._sent if tpdu[0] & UDHI)
+            self._sent = [tpdu for tpdu in self._sent if not tpdu[0] & UDHI]
+            return SmsAnswer(tuple(responses), proofs)
+
+    def take_submitted(self) -> tuple[bytes, ...]:
+        """SMS-SUBMITs the card has sent by itself since this was last asked, the oldest first."""
+        taken, self._sent = tuple(self._sent), []
+        return taken
+
+    async def choose(self, entry: str, choice: str) -> None:
+        """Open an entry of the SIM's menu and choose from the list that comes; `KeyError` for no such entry."""
+        async with self._lock:
+            item = self.screen.find(entry)
+            self.screen.wish = choice
+            await self._envelope(MENU_SELECTION, bytes.fromhex("82020181") + encode_tlv(0x90, bytes((item,))))
+            self.screen.wish = None
 
     def answer(self, rand: bytes, autn: bytes) -> Authenticated | ResyncNeeded | None:
         """AUTHENTICATE in 3G context (TS 31.102 §7.1.2); None when the card finds the MAC wrong."""
@@ -160,6 +193,7 @@ class Phone:
 
     def _start_card(self) -> None:
         """From reset to knowing the IMSI. A proactive command that waits is left to the next poll."""
+        self._timers, self._events, self.screen.menu = [], b"", {}
         self._link.reset_card()
         if self._pin is not None:
             self._link.send_apdu_checksw(f"0020000108{encode_code(self._pin).hex()}", "9???")
@@ -191,7 +225,7 @@ class Phone:
                     self._forbid(network.plmn)
                 continue
             self.serving = self.camped = network
-            self.refusal = None
+            self.refusal, self._location_changed = None, True
             self._write(EF_LOCI, bytes(4) + pack_plmn(network.plmn) + LAC.to_bytes(2, "big") + b"\xff\x00")
             return
 
@@ -211,20 +245,32 @@ class Phone:
         return self.serving is not None
 
     async def _poll(self) -> None:
-        """One STATUS; without service, another look for a network after it."""
+        """What happens in half a minute; without service, another look for a network after it."""
         if not self._on:
             return
+        if self._location_changed and self.serving and LOCATION_STATUS_EVENT in self._events:
+            await self._envelope(EVENT_DOWNLOAD, IN_NORMAL_SERVICE + self._location())
+        self._location_changed = False
         _, sw = self._link.send_apdu("80f2000c")
         await self._do_proactive(sw)
+        running, self._timers = self._timers, []
+        for timer in running:
+            await self._envelope(TIMER_EXPIRATION, bytes.fromhex("82028281") + encode_tlv(0xA4, bytes((timer,))))
         if self.serving is None:
             await self._find_service()
+
+    async def _envelope(self, tag: int, body: bytes) -> None:
+        envelope = encode_tlv(tag, body)
+        _, sw = self._link.send_apdu(f"80c20000{len(envelope):02x}{envelope.hex()}")
+        await self._do_proactive(sw)
 
     async def _do_proactive(self, sw: str) -> None:
         for _ in range(PROACTIVE_MAX):
             if not sw.startswith("91"):
                 return
             data, _ = self._link.send_apdu(f"80120000{sw[2:]}")
-            fields = {tag & 0x7F: value for tag, value in decode_tlvs(dict(decode_tlvs(bytes.fromhex(data)))[0xD0])}
+            body = dict(decode_tlvs(bytes.fromhex(data)))[0xD0]
+            fields = dict(read_comprehension_tlvs(body))
             kind = fields[Tag.COMMAND_DETAILS][1]
             if kind == Kind.REFRESH:
                 # A REFRESH by reset has no TERMINAL RESPONSE: the reset is the answer (TS 102 223 §6.4.7).
@@ -232,9 +278,9 @@ class Phone:
                 self._start_card()
                 await self._find_service()
                 return
-            sw = self._respond(fields[Tag.COMMAND_DETAILS], *self._perform(kind, fields))
+            sw = self._respond(fields[Tag.COMMAND_DETAILS], *self._perform(kind, fields, body))
 
-    def _perform(self, kind: int, fields: dict[int, bytes]) -> tuple[int, bytes]:
+    def _perform(self, kind: int, fields: dict[int, bytes], body: bytes) -> tuple[int, bytes]:
         """Do one command: general result and further TLVs for the TERMINAL RESPONSE."""
         if kind == Kind.SEND_SHORT_MESSAGE:
             if self.serving is None:
@@ -244,9 +290,19 @@ class Phone:
         if kind == Kind.PROVIDE_LOCAL_INFORMATION:
             if self.camped is None:
                 return UNABLE, b""
-            place = pack_plmn(self.camped.plmn) + LAC.to_bytes(2, "big") + CELL.to_bytes(2, "big")
-            return PERFORMED if self.serving else LIMITED_SERVICE, encode_tlv(0x80 | Tag.LOCATION_INFORMATION, place)
-        return BEYOND_CAPABILITIES, b""
+            return PERFORMED if self.serving else LIMITED_SERVICE, self._location()
+        if kind == Kind.SET_UP_EVENT_LIST:
+            self._events = fields[Tag.EVENT_LIST]
+            return PERFORMED, b""
+        if kind == Kind.TIMER_MANAGEMENT:
+            self._timers.append(fields[Tag.TIMER_IDENTIFIER][0])
+            return PERFORMED, encode_tlv(0x80 | Tag.TIMER_IDENTIFIER, fields[Tag.TIMER_IDENTIFIER])
+        return self.screen.show(kind, fields, body)
+
+    def _location(self) -> bytes:
+        assert self.camped is not None
+        place = pack_plmn(self.camped.plmn) + LAC.to_bytes(2, "big") + CELL.to_bytes(2, "big")
+        return encode_tlv(0x80 | Tag.LOCATION_INFORMATION, place)
 
     def _respond(self, details: bytes, result: int, further: bytes) -> str:
         outcome = bytes((result, 0x04)) if result == UNABLE else bytes((result,))  # 04: no service

@@ -37,28 +37,22 @@ from ota.profile import (
     MULTI_ACCOUNT_TAR,
     MobileProfile,
 )
-from ota.scp80.digits import DigitError, unpack_plmn
+from ota.scp80.digits import DigitError
 from ota.scp80.packet import KeySet
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.challenge import AUTHENTICATE, RUN_GSM_ALGORITHM, authenticate, run_gsm_algorithm
 from simcard.uicc.channels import MANAGE_CHANNEL, Channels, channel_of
 from simcard.uicc.codes import CODE_INS, PUK1, PUK_TRIES, SecretCode, encode_code, execute_code_command
+from simcard.uicc.dialogue import Dialogue
 from simcard.uicc.files import ADM1, PIN1, Access
 from simcard.uicc.gsm_class import ANSWER_READY, GSM_CLASS, SLEEP, run_gsm_class, translate
 from simcard.uicc.identity import write_identity
 from simcard.uicc.multi_account import Accounts, MultiAccount, make_slot
 from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, OtaKeys, Receiver
+from simcard.uicc.reporting import compose_report
 from simcard.uicc.session import READ_BINARY, READ_RECORD, SELECT, STATUS, Session, require_length
 from simcard.uicc.store import CardFolder, CardState
-from simcard.uicc.toolkit import (
-    LIMITED_SERVICE,
-    PERFORMED,
-    SMS_PP_DOWNLOAD,
-    Kind,
-    Tag,
-    Toolkit,
-    open_ber_tlv,
-)
+from simcard.uicc.toolkit import SMS_PP_DOWNLOAD, Toolkit, open_ber_tlv
 from simcard.uicc.tree import CardFiles
 
 # The ATR of a sysmoISIM-SJA2: tools that know it speak class 00 to the card and find the files they expect.
@@ -89,7 +83,8 @@ class Card:
         self._accounts = MultiAccount(self._state.accounts, self._files, self._toolkit)
         for file in self._files.keys:
             file.write = self._accounts.write_keys
-        self._receiver = Receiver(self._state.ota, self._toolkit, self._open_application)
+        self._dialogue = Dialogue(self._accounts, self._toolkit, self._compose_report)
+        self._receiver = Receiver(self._state.ota, self._toolkit, self._open_application, self._learn_sender)
         self._waiting = b""
         return self._state.atr or ATR
 
@@ -169,7 +164,7 @@ class Card:
         if not self._channel.handles(command.ins):
             raise StatusError(Sw.INSTRUCTION_NOT_SUPPORTED)
         if command.ins == STATUS:
-            self._accounts.ask_location()
+            self._dialogue.poll()
         return self._channel.execute(command)
 
     def _handle_gsm(self, command: Command) -> Response:
@@ -181,7 +176,7 @@ class Card:
         if handler := _HANDLERS.get(command.ins):
             return handler(self, command)
         if command.ins == STATUS:
-            self._accounts.ask_location()
+            self._dialogue.poll()
         return run_gsm_class(command, self._channel, self._state.codes)
 
     def _get_response(self, command: Command) -> Response:
@@ -222,8 +217,7 @@ class Card:
             raise StatusError(Sw.SECURITY_NOT_SATISFIED)
 
     def _terminal_profile(self, command: Command) -> Response:
-        self._toolkit.active = True
-        self._accounts.ask_location()
+        self._dialogue.begin(command.data)
         return Response()
 
     def _fetch(self, command: Command) -> Response:
@@ -231,22 +225,24 @@ class Card:
 
     def _terminal_response(self, command: Command) -> Response:
         answered = self._toolkit.respond(command.data)
-        place = answered.fields.get(Tag.LOCATION_INFORMATION, b"")
-        if answered.command.kind is Kind.PROVIDE_LOCAL_INFORMATION and PERFORMED <= answered.result < 0x10:
-            try:
-                plmn = unpack_plmn(place[:3])
-            except DigitError:
-                raise StatusError(Sw.WRONG_DATA) from None
-            self._accounts.on_location(plmn, limited=answered.result == LIMITED_SERVICE)
-            self._changed = True
+        self._changed = True
+        self._dialogue.hear(answered)
         return Response()
 
     def _envelope(self, command: Command) -> Response:
-        tag, _ = open_ber_tlv(command.data)
-        if tag != SMS_PP_DOWNLOAD:
-            raise StatusError(Sw.FUNCTION_NOT_SUPPORTED)
+        tag, body = open_ber_tlv(command.data)
         self._changed = True
-        return Response(self._receiver.receive(command.data))
+        if tag == SMS_PP_DOWNLOAD:
+            return Response(self._receiver.receive(command.data))
+        self._dialogue.notice(tag, body)
+        return Response()
+
+    def _compose_report(self, accounts: MultiAccount) -> bytes | None:
+        return compose_report(accounts, self._state.iccid, self._state.ota)
+
+    def _learn_sender(self, originator: str) -> None:
+        """A packet of the home platform was accepted: reports go where it came from."""
+        self._state.accounts.report_to = originator
 
     def _open_application(self, tar: bytes) -> Execute | None:
         """Who runs the commands of one secured packet; over the air, security conditions are met by the key set."""

@@ -5,8 +5,8 @@ Slot 0 is the home profile and is never overwritten or deleted. Slots are writte
 application's own APDUs, which arrive over the air for its TAR or from a reader with ADM verified.
 
 How it chooses, as things are in reality: without an agreement the visited network refuses the home IMSI, and location
-events stay silent in a phone without service. So the application asks: at every STATUS of the phone it queues PROVIDE
-LOCAL INFORMATION, and `on_location` decides.
+events stay silent in a phone without service. So the application asks: by a timer, or at every STATUS where the phone
+has none, it queues PROVIDE LOCAL INFORMATION (`dialogue.py`), and `on_location` decides.
 
 1. In the home country, or where no slot covers, the home profile.
 2. Else the lowest slot whose coverage names the PLMN or the country, unless it failed here before.
@@ -43,7 +43,7 @@ from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.authentication import IND_BITS, SLOTS, SequenceArray
 from simcard.uicc.identity import read_identity, write_identity
 from simcard.uicc.key_files import amend_keys
-from simcard.uicc.toolkit import Toolkit, provide_location, refresh
+from simcard.uicc.toolkit import Toolkit, refresh
 from simcard.uicc.tree import CardFiles
 
 # A phone needs two or three polls (30 s each) from a new IMSI to full service; fewer would give up a good account.
@@ -74,7 +74,10 @@ class Slot(msgspec.Struct):
 
 
 class Accounts(msgspec.Struct):
-    """What the application remembers: slots by number, the enabled one, and how the choice stands."""
+    """What the application remembers: slots by number, the enabled one, how the choice stands, and its reports.
+
+    `report_to` is where they go: the address the last accepted packet came from. `reports` counts them.
+    """
 
     slots: dict[int, Slot]
     enabled: int = HOME_SLOT
@@ -82,6 +85,9 @@ class Accounts(msgspec.Struct):
     failed: list[int] = []
     polls_without_service: int = 0
     by_command: bool = False
+    report_due: bool = False
+    report_to: str = ""
+    reports: int = 0
 
 
 def make_slot(tlv: bytes, before: Slot | None = None) -> Slot:
@@ -117,7 +123,7 @@ class MultiAccount:
         elif command.ins == INS_DELETE_SLOT:
             self._delete(command.p1)
         elif command.ins == INS_ENABLE_SLOT:
-            self._enable(command.p1)
+            self.enable(command.p1)
         else:
             raise StatusError(Sw.INSTRUCTION_NOT_SUPPORTED)
         return Response()
@@ -137,10 +143,21 @@ class MultiAccount:
         slots = self.accounts.slots
         slots[HOME_SLOT] = make_slot(profile.to_slot_tlv(), slots[HOME_SLOT])
 
-    def ask_location(self) -> None:
-        """Queue PROVIDE LOCAL INFORMATION when there is a choice to make."""
-        if len(self.accounts.slots) > 1:
-            self._toolkit.put(provide_location())
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than the home account."""
+        return len(self.accounts.slots) > 1
+
+    def choose_automatically(self) -> None:
+        """From the next location on, the place decides again, and every account has another chance."""
+        self.accounts.by_command, self.accounts.failed, self.accounts.polls_without_service = False, [], 0
+
+    def enable(self, slot: int) -> None:
+        """Make `slot` the account until the country changes or it fails; `StatusError(6A83)` when it is empty."""
+        if slot not in self.accounts.slots:
+            raise StatusError(Sw.RECORD_NOT_FOUND)
+        self.accounts.by_command = True
+        self._switch(slot)
 
     def on_location(self, plmn: str, *, limited: bool) -> None:
         """Decide which account is right where the phone is. `limited`: the phone has no full service there."""
@@ -170,7 +187,7 @@ class MultiAccount:
             self._become_active()
 
     def _become_active(self) -> None:
-        self.accounts.polls_without_service = 0
+        self.accounts.polls_without_service, self.accounts.report_due = 0, True
         write_identity(self._files, self.active.profile)
         self._toolkit.put(refresh())
 
@@ -208,12 +225,6 @@ class MultiAccount:
         if slot == self.accounts.enabled:
             self._switch(HOME_SLOT)
         self.accounts.slots.pop(slot, None)
-
-    def _enable(self, slot: int) -> None:
-        if slot not in self.accounts.slots:
-            raise StatusError(Sw.RECORD_NOT_FOUND)
-        self.accounts.by_command = True
-        self._switch(slot)
 
     def _entries(self) -> list[SlotEntry]:
         state = self.accounts

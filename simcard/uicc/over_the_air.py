@@ -53,12 +53,20 @@ class OtaKeys(msgspec.Struct):
 
 
 class Receiver:
-    """The OTA end of one card. `open_application(tar)` gives who runs one packet, or None for an unknown TAR."""
+    """The OTA end of one card. `open_application(tar)` gives who runs one packet, or None for an unknown TAR.
+
+    `learn_sender` is told the address that each accepted packet came from.
+    """
 
     def __init__(
-        self, keys: dict[int, OtaKeys], toolkit: Toolkit, open_application: Callable[[bytes], Execute | None]
+        self,
+        keys: dict[int, OtaKeys],
+        toolkit: Toolkit,
+        open_application: Callable[[bytes], Execute | None],
+        learn_sender: Callable[[str], None],
     ) -> None:
         self._keys, self._toolkit, self._open_application = keys, toolkit, open_application
+        self._learn_sender = learn_sender
         self._parts = Reassembler()
 
     def receive(self, envelope: bytes) -> bytes:
@@ -78,6 +86,8 @@ class Receiver:
         except (MalformedPacket, ParameterError):
             return b""  # not addressed to anybody: silence
         status, answer = self._process(header, whole[1])
+        if status is ResponseStatus.POR_OK:
+            self._learn_sender(message.originator)
         if not header.wants_response(status):
             return b""
         if not header.spi.por_in_submit:

@@ -1,8 +1,9 @@
 """Card application toolkit: what the card asks of the phone (ETSI TS 102 223, 3GPP TS 31.111).
 
-The card puts a `Proactive` into its `Toolkit`; the next normal ending becomes `91xx`, the phone FETCHes it, does it,
-and sends a TERMINAL RESPONSE, which `Toolkit.respond` matches and decodes. One command is with the phone at a time.
-The queue lives in the card's working memory: a reset empties it.
+The phone says with TERMINAL PROFILE what it can do (`Toolkit.begin`). The card puts a `Proactive` into its `Toolkit`;
+the next normal ending becomes `91xx`, the phone FETCHes it, does it, and sends a TERMINAL RESPONSE, which
+`Toolkit.respond` matches and decodes. One command is with the phone at a time; what the phone cannot do is not asked
+for. The queue lives in the card's working memory: a reset empties it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import IntEnum
 import msgspec
 
 from simcard.uicc.apdu import StatusError, Sw
+from simcard.uicc.coding import encode_name
 from simcard.uicc.files import tlv
 
 # A phone that never fetches must not fill the card's memory.
@@ -24,8 +26,26 @@ class Kind(IntEnum):
     """Type of command (TS 102 223 §9.4)."""
 
     REFRESH = 0x01
+    SET_UP_EVENT_LIST = 0x05
     SEND_SHORT_MESSAGE = 0x13
+    DISPLAY_TEXT = 0x21
+    SELECT_ITEM = 0x24
+    SET_UP_MENU = 0x25
     PROVIDE_LOCAL_INFORMATION = 0x26
+    TIMER_MANAGEMENT = 0x27
+
+
+# Where TERMINAL PROFILE says that the phone can do it (TS 102 223 §5.2): octet from 0, bit from 0.
+_FACILITIES = {
+    Kind.REFRESH: (2, 7),
+    Kind.SET_UP_EVENT_LIST: (4, 0),
+    Kind.SEND_SHORT_MESSAGE: (3, 1),
+    Kind.DISPLAY_TEXT: (2, 0),
+    Kind.SELECT_ITEM: (3, 0),
+    Kind.SET_UP_MENU: (3, 5),
+    Kind.PROVIDE_LOCAL_INFORMATION: (3, 6),
+    Kind.TIMER_MANAGEMENT: (7, 0),
+}
 
 
 class Tag(IntEnum):
@@ -34,19 +54,35 @@ class Tag(IntEnum):
     COMMAND_DETAILS = 0x01
     DEVICE_IDENTITIES = 0x02
     RESULT = 0x03
+    ALPHA_IDENTIFIER = 0x05
     ADDRESS = 0x06
     SMS_TPDU = 0x0B
+    TEXT_STRING = 0x0D
+    ITEM = 0x0F
+    ITEM_IDENTIFIER = 0x10
     FILE_LIST = 0x12
     LOCATION_INFORMATION = 0x13
+    EVENT_LIST = 0x19
+    LOCATION_STATUS = 0x1B
+    TIMER_IDENTIFIER = 0x24
+    TIMER_VALUE = 0x25
 
 
 PROACTIVE = 0xD0
-SMS_PP_DOWNLOAD = 0xD1
-CARD, PHONE, NETWORK = 0x81, 0x82, 0x83
+SMS_PP_DOWNLOAD, MENU_SELECTION, EVENT_DOWNLOAD, TIMER_EXPIRATION = 0xD1, 0xD3, 0xD6, 0xD7
+CARD, DISPLAY, PHONE, NETWORK = 0x81, 0x02, 0x82, 0x83
 
 # Modes of REFRESH and kinds of local information (TS 102 223 §8.6).
 UICC_RESET = 0x04
 LOCATION = 0x00
+LOCATION_STATUS_EVENT = 0x03
+START_TIMER = 0x00
+# DISPLAY TEXT: normal priority, cleared by the phone after a while.
+BRIEFLY = 0x00
+# Coding of text strings (TS 102 223 §8.15): 8-bit default alphabet, UCS2.
+DCS_8BIT, DCS_UCS2 = 0x04, 0x08
+# An alpha identifier or item longer than this has no room on any display.
+TEXT_MAX = 64
 
 # General results (TS 102 223 §8.12): 0x is "performed", in one way or another; 06 with limited service.
 PERFORMED = 0x00
@@ -84,6 +120,51 @@ def send_short_message(submit_tpdu: bytes) -> Proactive:
     return Proactive(Kind.SEND_SHORT_MESSAGE, 0, NETWORK, tlv(0x80 | Tag.SMS_TPDU, submit_tpdu))
 
 
+def set_up_menu(title: str, items: dict[int, str]) -> Proactive:
+    """SET UP MENU: entries of the SIM's menu by identifier, 1 to 255."""
+    return Proactive(Kind.SET_UP_MENU, 0, PHONE, _alpha(title) + _items(items))
+
+
+def select_item(title: str, items: dict[int, str], default: int) -> Proactive:
+    """SELECT ITEM: the person chooses one; `default` is marked."""
+    mark = tlv(0x80 | Tag.ITEM_IDENTIFIER, bytes((default,)))
+    return Proactive(Kind.SELECT_ITEM, 0, PHONE, _alpha(title) + _items(items) + mark)
+
+
+def display_text(text: str) -> Proactive:
+    """DISPLAY TEXT for a moment."""
+    name = encode_name(text, 2 * TEXT_MAX + 1)
+    coded = bytes((DCS_UCS2,)) + name[1:] if name[:1] == b"\x80" else bytes((DCS_8BIT,)) + name
+    return Proactive(Kind.DISPLAY_TEXT, BRIEFLY, DISPLAY, tlv(0x80 | Tag.TEXT_STRING, coded))
+
+
+def set_up_event_list(*events: int) -> Proactive:
+    """SET UP EVENT LIST: what the phone shall tell by itself."""
+    return Proactive(Kind.SET_UP_EVENT_LIST, 0, PHONE, tlv(0x80 | Tag.EVENT_LIST, bytes(events)))
+
+
+def start_timer(number: int, seconds: int) -> Proactive:
+    """TIMER MANAGEMENT: start timer `number` (1 to 8), up to 24 hours."""
+    clock = (seconds // 3600, seconds // 60 % 60, seconds % 60)
+    value = bytes((part % 10) << 4 | part // 10 for part in clock)
+    return Proactive(
+        Kind.TIMER_MANAGEMENT,
+        START_TIMER,
+        PHONE,
+        tlv(0x80 | Tag.TIMER_IDENTIFIER, bytes((number,))) + tlv(0x80 | Tag.TIMER_VALUE, value),
+    )
+
+
+def _alpha(text: str) -> bytes:
+    return tlv(0x80 | Tag.ALPHA_IDENTIFIER, encode_name(text, TEXT_MAX))
+
+
+def _items(items: dict[int, str]) -> bytes:
+    return b"".join(
+        tlv(0x80 | Tag.ITEM, bytes((identifier,)) + encode_name(text, TEXT_MAX)) for identifier, text in items.items()
+    )
+
+
 class Answered(msgspec.Struct, frozen=True):
     """A TERMINAL RESPONSE: the command it answers, its general result, and its TLVs by tag (comprehension bit off)."""
 
@@ -99,17 +180,30 @@ class Toolkit:
         self._waiting: deque[Proactive] = deque()
         self._number = 0
         self._with_phone: Proactive | None = None
-        self.active = False
-        """Whether the phone has sent a TERMINAL PROFILE: without it no proactive command is announced."""
+        self._profile = b""
+
+    def begin(self, terminal_profile: bytes) -> None:
+        """The phone can do what `terminal_profile` says; before that no proactive command is announced."""
+        self._profile = terminal_profile
+
+    def offers(self, kind: Kind) -> bool:
+        """Whether the phone does this command."""
+        octet, bit = _FACILITIES[kind]
+        return octet < len(self._profile) and bool(self._profile[octet] >> bit & 1)
 
     def put(self, command: Proactive) -> None:
-        """Queue a command; a second one of the same content while it waits is dropped."""
+        """Queue a command; one the phone does not do, or a second of the same content while it waits, is dropped.
+
+        REFRESH is always put: every phone with a toolkit resets, and a card whose IMSI has changed must be.
+        """
+        if self._profile and command.kind is not Kind.REFRESH and not self.offers(command.kind):
+            return
         if command not in self._waiting and command != self._with_phone and len(self._waiting) < MAX_WAITING:
             self._waiting.append(command)
 
     def ending(self) -> int:
         """Status word of a normal ending: 9000, or 91xx with the length of the command that waits."""
-        if not self.active or self._with_phone is not None or not self._waiting:
+        if not self._profile or self._with_phone is not None or not self._waiting:
             return Sw.OK
         return Sw.PROACTIVE | len(self._waiting[0].encode(self._next_number()))
 

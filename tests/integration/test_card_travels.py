@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from ota.profile import MULTI_ACCOUNT_TAR, MobileProfile, delete_slot, list_slots, parse_slot_list, store_slot
+from ota.profile import (
+    MULTI_ACCOUNT_TAR,
+    MobileProfile,
+    delete_slot,
+    fingerprint,
+    list_slots,
+    parse_slot_list,
+    store_slot,
+)
 from ota.scp80.packet import KeySet, ProofOfReceipt, decode_response, encode_command
 from ota.scp80.parameters import KeyByte, ResponseStatus, Spi
 from ota.scp80.remote import CompactResponse, ExpandedResponse, encode_script, join_commands
+from ota.scp80.report import decode_report, peek_report
 from ota.scp80.sms import build_delivers, parse_submit, unwrap_response
 from simcard.readers import MemoryLink
 from simcard.uicc import Card, personalise
@@ -214,3 +223,47 @@ async def test_a_slot_that_fails_gives_way_to_the_next_one_that_covers_the_count
     assert await world.phone.travel_to("262")
     assert world.phone.imsi == ABROAD.imsi
     assert world.registered == [ABROAD.imsi]
+
+
+async def test_the_card_reports_its_new_number_to_where_its_last_packet_came_from(world: World) -> None:
+    await world.run(store_slot(1, ABROAD))
+    assert world.phone.take_submitted() == ()
+    await world.phone.travel_to("262")
+    await world.phone.settle()
+    (message,) = map(parse_submit, world.phone.take_submitted())
+    assert message.destination == "+79990000001"
+    assert peek_report(message.user_data) == (ICCID, KEYS.kid)
+    report = decode_report(message.user_data, KEYS)
+    assert (report.slot, report.plmn, report.counter) == (1, "26201", 1)
+    assert (report.smsc, report.msisdn) == (ABROAD.smsc, ABROAD.msisdn)
+    assert report.fingerprint == fingerprint(ABROAD.to_slot_tlv())
+
+    await world.phone.settle()
+    assert world.phone.take_submitted() == ()
+    await world.phone.travel_to("250")
+    await world.phone.settle()
+    (message,) = map(parse_submit, world.phone.take_submitted())
+    report = decode_report(message.user_data, KEYS)
+    assert (report.slot, report.counter, report.msisdn) == (0, 2, HOME.msisdn)
+
+
+async def test_a_person_chooses_the_account_in_the_menu_and_gives_the_choice_back(world: World) -> None:
+    await world.run(store_slot(1, ABROAD))
+    await world.phone.settle()
+    assert list(world.phone.screen.menu.values()) == ["Choose account"]
+    await world.phone.choose("Choose account", "Abroad")
+    assert world.phone.screen.displayed == "Abroad"
+    assert world.phone.imsi == ABROAD.imsi
+    assert world.phone.serving is None
+    assert await world.phone.settle()  # at home nobody serves that account, and it is soon given up
+    assert world.phone.imsi == HOME.imsi
+
+    assert await world.phone.travel_to("262")
+    await world.phone.settle()
+    await world.phone.choose("Choose account", "Home")
+    await world.phone.settle()
+    assert world.phone.imsi == HOME.imsi
+    await world.phone.choose("Choose account", "Automatic")
+    assert world.phone.screen.displayed == "Automatic"
+    assert await world.phone.settle()
+    assert world.phone.imsi == ABROAD.imsi

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ota.profile import MULTI_ACCOUNT_AID, MULTI_ACCOUNT_TAR, MobileProfile, list_slots, store_slot
 from ota.scp80.packet import KeySet, encode_command
-from ota.scp80.parameters import KeyByte, Spi
+from ota.scp80.parameters import KeyByte, ScpError, Spi
 from ota.scp80.remote import join_commands
+from ota.scp80.report import decode_report, peek_report
 from ota.scp80.sms import build_delivers, build_envelope
 from simcard.uicc import Card, personalise
 from simcard.uicc.files import ADM1
@@ -62,7 +65,10 @@ SENSIBLE = st.one_of(
             "a020000a083132333435363738",
             "0070000001",
             "00708001",
-            "8010000001ff",
+            "8010000008ffffffffffffffff",
+            "80c2000009d70782028281a40101",
+            "80c2000009d30782020181900101",
+            "80c2000015d61399010382028281" + "9b0100" + "930762f21000010001",
             "801200000b",
             "80f2000c",
             "80f2000000",
@@ -132,3 +138,11 @@ def test_packets_have_their_effect_at_most_once_in_whatever_order_they_come(
             accepted.append(number + 1)
     assert accepted == sorted(set(accepted))
     assert accepted[-1] == 6
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=120))
+def test_any_bytes_make_a_report_or_a_clear_error(data: bytes) -> None:
+    for read in (peek_report, lambda raw: decode_report(raw, KEYS)):
+        with contextlib.suppress(ScpError):
+            read(data)
