@@ -51,7 +51,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     def part(self, pair: Pair, owed: int) -> int:
         """How much of `owed`, the whole debt of a pair, takes part."""
-        if pair in self.excluded or (pair[1], pair[0]) in self.excluded:
+        if self.excluded and (pair in self.excluded or (pair[1], pair[0]) in self.excluded):
             return 0
         return min(owed, self.caps.get(pair, owed))
 

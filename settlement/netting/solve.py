@@ -8,7 +8,7 @@ potentials are found afterwards, as shortest distances in the residual graph: fi
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,6 @@ from settlement.netting.model import (
 
 Integers = npt.NDArray[np.int64]
 
-MAX_PARTIES: Final = 2**31 - 1
-"""The solver numbers its nodes in 32 bits."""
-
 
 def net(debts: Iterable[Debt], method: Method, terms: Terms | None = None) -> Netting:
     """Net debts; several of one pair are added up first.
@@ -42,42 +39,44 @@ def net(debts: Iterable[Debt], method: Method, terms: Terms | None = None) -> Ne
     terms = terms or Terms()
     owed = merge(debts)
     check_terms(terms, owed)
-    part = {pair: share for pair, amount in owed.items() if (share := terms.part(pair, amount))}
-    begin = time.perf_counter()
     if method is Method.SETOFF:
-        left, potentials, solver_s = _set_off(part)
+        remaining, potentials, solver_s = _set_off(owed, terms)
     else:
-        left, potentials = _novate(part, terms.hub), {}
+        begin = time.perf_counter()
+        remaining, potentials = _novate(owed, terms), {}
         solver_s = time.perf_counter() - begin
-    for pair, amount in owed.items():
-        if stays := amount - part.get(pair, 0):
-            left[pair] = left.get(pair, 0) + stays
-    remaining = tuple(sorted(Debt(*pair, amount) for pair, amount in left.items() if amount))
     before, after = sum(owed.values()), gross_of_operators(remaining, method, terms.hub)
     return Netting(method, before, after, saved_percent(before, after), remaining, potentials, solver_s)
 
 
-def _novate(part: Mapping[Pair, int], hub: str) -> dict[Pair, int]:
-    return {
-        (hub, party) if position > 0 else (party, hub): abs(position) for party, position in positions(part).items()
-    }
+def _novate(owed: Mapping[Pair, int], terms: Terms) -> tuple[Debt, ...]:
+    part = {pair: terms.part(pair, amount) for pair, amount in owed.items()}
+    left = [Debt(*pair, amount - part[pair]) for pair, amount in owed.items() if amount > part[pair]]
+    for party, position in positions(part).items():
+        left.append(Debt(terms.hub, party, position) if position > 0 else Debt(party, terms.hub, -position))
+    return tuple(sorted(left))
 
 
-def _set_off(part: Mapping[Pair, int]) -> tuple[dict[Pair, int], dict[str, int], float]:
-    """What is left of each part, the potentials, and the seconds in the solver."""
-    names = sorted({name for pair in part for name in pair})
-    assert len(names) <= MAX_PARTIES
+def _set_off(owed: Mapping[Pair, int], terms: Terms) -> tuple[tuple[Debt, ...], dict[str, int], float]:
+    """What is left, the potentials, and the seconds in the solver."""
+    names = sorted({name for pair in owed for name in pair})
     number = {name: index for index, name in enumerate(names)}
-    pairs = sorted(part)  # in order, so that one input has one outcome
-    tails = np.fromiter((number[debtor] for debtor, _ in pairs), np.int64, len(pairs))
-    heads = np.fromiter((number[creditor] for _, creditor in pairs), np.int64, len(pairs))
-    capacities = np.fromiter((part[pair] for pair in pairs), np.int64, len(pairs))
+    size = len(owed)
+    tails = np.fromiter((number[debtor] for debtor, _ in owed), np.int64, size)
+    heads = np.fromiter((number[creditor] for _, creditor in owed), np.int64, size)
+    amounts = np.fromiter(owed.values(), np.int64, size)
+    parts = np.fromiter((terms.part(pair, amount) for pair, amount in owed.items()), np.int64, size)
+    order = np.argsort(tails * len(names) + heads)  # so that one set of debts has one outcome
+    tails, heads, amounts, parts = tails[order], heads[order], amounts[order], parts[order]
     begin = time.perf_counter()
-    flows = _circulate(tails, heads, capacities)
+    flows = _circulate(tails, heads, parts)
     solver_s = time.perf_counter() - begin
-    distances = _potentials(len(names), tails, heads, capacities, flows)
-    left = dict(zip(pairs, (capacities - flows).tolist(), strict=True))
-    return left, dict(zip(names, distances.tolist(), strict=True)), solver_s
+    distances = _potentials(len(names), tails, heads, parts, flows)
+    left = amounts - flows
+    some = left > 0
+    lines = zip(tails[some].tolist(), heads[some].tolist(), left[some].tolist(), strict=True)
+    remaining = tuple(Debt(names[debtor], names[creditor], amount) for debtor, creditor, amount in lines)
+    return remaining, dict(zip(names, distances.tolist(), strict=True)), solver_s
 
 
 def _circulate(tails: Integers, heads: Integers, capacities: Integers) -> Integers:

@@ -11,7 +11,8 @@ from settlement.netting.model import merge, positions
 PARTIES = "ABCDEFG"
 
 pairs = st.tuples(st.sampled_from(PARTIES), st.sampled_from(PARTIES)).filter(lambda pair: pair[0] != pair[1])
-debts_of = st.lists(st.builds(lambda pair, amount: Debt(pair[0], pair[1], amount), pairs, st.integers(1, 10**6)), max_size=30)
+debt = st.builds(lambda pair, amount: Debt(pair[0], pair[1], amount), pairs, st.integers(1, 10**6))
+debts_of = st.lists(debt, max_size=30)
 terms_of = st.builds(
     Terms,
     caps=st.dictionaries(pairs, st.integers(0, 10**6), max_size=6),
@@ -40,7 +41,7 @@ def test_a_set_off_is_the_optimum_of_a_second_solver_and_verifies(debts: list[De
     verify(debts, netting, terms)
     assert netting.gross_before - netting.gross_after == _most_set_off(debts, terms)
     owed = merge(debts)
-    assert all(debt.amount <= owed[debt.debtor, debt.creditor] for debt in netting.remaining)
+    assert all(left.amount <= owed[left.debtor, left.creditor] for left in netting.remaining)
 
 
 @settings(max_examples=150, deadline=None)
@@ -49,7 +50,7 @@ def test_novation_keeps_positions_and_leaves_at_most_one_debt_an_operator(debts:
     netting = net(debts, Method.NOVATION, terms)
     verify(debts, netting, terms)
     assert positions(merge(netting.remaining)) == positions(merge(debts))
-    with_hub = [debt for debt in netting.remaining if "hub" in (debt.debtor, debt.creditor)]
+    with_hub = [left for left in netting.remaining if "hub" in (left.debtor, left.creditor)]
     assert len(with_hub) <= len(PARTIES)
     assert netting.gross_after <= net(debts, Method.SETOFF, terms).gross_after
 
