@@ -226,11 +226,13 @@ class MultiAccount:
             self._switch(HOME_SLOT)
         self.accounts.slots.pop(slot, None)
 
+    def mark(self, slot: int) -> bytes:
+        """Fingerprint of a slot's TLV; zeros for slot 0, whose TLV nobody has sent."""
+        return bytes(FINGERPRINT_BYTES) if slot == HOME_SLOT else fingerprint(self.accounts.slots[slot].tlv)
+
     def _entries(self) -> list[SlotEntry]:
         state = self.accounts
-        marks = {
-            n: fingerprint(slot.tlv) if n != HOME_SLOT else bytes(FINGERPRINT_BYTES) for n, slot in state.slots.items()
-        }
         return [
-            SlotEntry(n, n == state.enabled, slot.profile.plmn, marks[n]) for n, slot in sorted(state.slots.items())
+            SlotEntry(number, number == state.enabled, slot.profile.plmn, self.mark(number))
+            for number, slot in sorted(state.slots.items())
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ota.profile import fingerprint
 from ota.scp80.parameters import ScpError
 from ota.scp80.report import AccountReport, encode_report
 from ota.scp80.sms import SmsSubmit, encode_submit
@@ -26,7 +25,7 @@ def compose_report(application: MultiAccount, iccid: str, keys: dict[int, OtaKey
         iccid=iccid,
         slot=accounts.enabled,
         plmn=profile.plmn,
-        fingerprint=fingerprint(application.active.tlv),
+        fingerprint=application.mark(accounts.enabled),
         smsc=profile.smsc,
         msisdn=profile.msisdn,
         counter=accounts.reports + 1,
