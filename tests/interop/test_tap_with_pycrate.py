@@ -6,6 +6,8 @@ from typing import Any
 from pycrate_asn1dir import TAP3
 
 from settlement.usage.tap3.ber import decode_element, encode_element, grammar
+from settlement.usage.tap3.checks import validate
+from settlement.usage.tap3.rap import write_return
 from settlement.usage.tap3.writer import write_batch
 from tests import tap_batch
 
@@ -61,3 +63,19 @@ def test_pycrate_reads_a_return_as_we_wrote_it() -> None:
     other = TAP3.RAP_0105.ReturnDetail
     other.from_ber(encode_element(grammar("ReturnDetail"), detail))
     assert theirs(other.get_val()) == detail
+
+
+def test_pycrate_reads_a_whole_return_batch(tmp_path: Path) -> None:
+    bad = tap_batch.session()
+    bad["gprsCall"]["gprsLocationInformation"]["gprsNetworkLocation"]["recEntity"] = [9]
+    path, out = tmp_path / "batch.tap", tmp_path / "out.rap"
+    write_batch(path, tap_batch.header(), [tap_batch.call(), bad])
+    write_return(out, path, validate(path), sequence=3, created_s=1_793_523_600, missing=[("00003", "00004")])
+    interchange = TAP3.RAP_0105.RapDataInterChange
+    interchange.from_ber(out.read_bytes())
+    kind, value = interchange.get_val()
+    read = theirs(value)
+    assert kind == "returnBatch"
+    assert [next(iter(detail)) for detail in read["returnDetails"]] == ["missingReturn", "severeReturn"]
+    assert read["returnDetails"][1]["severeReturn"]["callEventDetail"] == bad
+    assert read["rapAuditControlInfo"] == {"totalSevereReturnValue": 3000, "returnDetailsCount": 2}

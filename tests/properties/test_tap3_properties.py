@@ -1,9 +1,11 @@
 """Whatever octets come, TAP reading answers with a value or with an error of its own."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from settlement.usage.tap3.ber import (
@@ -19,6 +21,10 @@ from settlement.usage.tap3.ber import (
     encode_element,
     grammar,
 )
+from settlement.usage.tap3.checks import validate
+from settlement.usage.tap3.stream import TapError, open_tap
+from settlement.usage.tap3.usage import to_usage
+from settlement.usage.tap3.writer import write_batch
 from tests import tap_batch
 
 EVENT = grammar("CallEvent")
@@ -73,6 +79,27 @@ def test_damaged_octets_are_a_value_or_an_error_with_an_offset_inside(sample: by
 @given(st.binary(max_size=200))
 def test_any_octets_are_a_value_or_an_error(octets: bytes) -> None:
     assert 0 <= failing_offset(octets) <= len(octets)
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tap") / "batch.tap"
+    write_batch(path, tap_batch.header(), tap_batch.one_of_each())
+    return path
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_is_validated_or_refused_by_name(batch: Path, data: st.DataObject) -> None:
+    damaged = bytearray(batch.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path = batch.with_name("damaged.tap")
+    path.write_bytes(damaged[: data.draw(st.sampled_from([len(damaged), len(damaged) // 2]))])
+    with suppress(TapError):
+        validate(path, workers=1)
+        with open_tap(path) as tap:
+            list(to_usage(tap, {"RUS01": "25001"}))
 
 
 def test_a_million_levels_are_refused_without_recursion() -> None:

@@ -176,13 +176,14 @@ def _check_control(control: Fields, say: Say) -> None:
 def _check_codes(header: Fields, say: Say) -> Codes:
     accounting, network = header.get("accountingInfo", {}), header.get("networkInfo", {})
 
-    def codes(section: Fields, list_name: str, name: str) -> frozenset[int]:
-        listed = [entry.get(name) for entry in section.get(list_name, [])]
+    def codes(section: str, list_name: str, name: str) -> frozenset[int]:
+        listed = [entry.get(name) for entry in header.get(section, {}).get(list_name, [])]
+        field = f"{section}.{list_name}"
         for code, times in Counter(listed).items():
             if code is None:
-                say("missing-field", f"{list_name}.{name}", "an entry lacks it")
+                say("missing-field", field, f"an entry lacks {name}")
             elif times > 1:
-                say("repeated-code", f"{list_name}.{name}", f"code {code} is there {times} times")
+                say("repeated-code", field, f"{name} {code} is there {times} times")
         return frozenset(code for code in listed if code is not None)
 
     decimals = accounting.get("tapDecimalPlaces")
@@ -196,11 +197,11 @@ def _check_codes(header: Fields, say: Say) -> Codes:
     for number, entry in enumerate(network.get("utcTimeOffsetInfo", [])):
         if read_offset(text := entry.get("utcTimeOffset", "")) is None:
             say("syntax", f"networkInfo.utcTimeOffsetInfo[{number}].utcTimeOffset", f"{text!r}: as +0100")
-    codes(network, "utcTimeOffsetInfo", "utcTimeOffsetCode")
+    codes("networkInfo", "utcTimeOffsetInfo", "utcTimeOffsetCode")
     return Codes(
         utc_offsets(header),
-        codes(network, "recEntityInfo", "recEntityCode"),
-        codes(accounting, "currencyConversionInfo", "exchangeRateCode"),
+        codes("networkInfo", "recEntityInfo", "recEntityCode"),
+        codes("accountingInfo", "currencyConversionInfo", "exchangeRateCode"),
         frozenset(entry.get("taxCode", -1) for entry in accounting.get("taxation", [])),
         frozenset(entry.get("discountCode", -1) for entry in accounting.get("discounting", [])),
     )

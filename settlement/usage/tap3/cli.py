@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,6 +18,8 @@ from landfall.cli import emit
 from landfall.errors import LandfallError
 from settlement.usage.intake import NetworkUsage, write_batches
 from settlement.usage.tap3.checks import Report, validate
+from settlement.usage.tap3.findings import Finding
+from settlement.usage.tap3.rap import describe, write_return
 from settlement.usage.tap3.sequence import SequenceBook, digest_file
 from settlement.usage.tap3.stream import Record, TapStream, open_tap
 from settlement.usage.tap3.usage import Batch, NotUsage, Settled, TapUsage, to_usage, write_settled
@@ -34,6 +37,9 @@ Workers = Annotated[
     int | None, typer.Option(min=1, max=64, help="Processes; one a processor by default, one for a short file.")
 ]
 
+MAX_SHOWN: Final = 200
+"""Returns shown on a screen; --json prints them all."""
+
 _TOLD: Final = {"correct": "green", "warning": "yellow", "severe": "red", "fatal": "bold red"}
 
 
@@ -48,8 +54,38 @@ def decode(file: TapFile, as_json: AsJson = False, workers: Workers = None) -> N
 
 @app.command("rap")
 def decode_rap(file: TapFile, as_json: AsJson = False, workers: Workers = None) -> None:
-    """The same for a RAP file: what a partner returns."""
+    """Show a RAP file, what a partner returns: each return, its file and codes; with --json all of it."""
     _decode(file, as_json, workers, rap=True)
+    if not as_json:
+        with open_tap(file, rap=True) as tap:
+            emit(describe([record.value for record in islice(tap.records(), MAX_SHOWN)]))
+
+
+@app.command("return")
+def return_file(
+    file: TapFile,
+    out: Annotated[Path, typer.Argument(help="The RAP file to write.", dir_okay=False)],
+    sequence: Annotated[int, typer.Option(min=1, max=99_999, help="RAP file sequence number.")],
+    book: Annotated[
+        Path | None, typer.Option(help="File of the sequence numbers seen: what is missing is asked for.")
+    ] = None,
+    as_json: AsJson = False,
+    workers: Workers = None,
+) -> None:
+    """Validate a file and write what goes back of it as RAP: the whole file, its severe records, missing numbers.
+
+    landfall tap return CDRUS01DEUD100001 RCDEUD1RUS0100001 --sequence 1
+    """
+    _check_folder(out)
+    missing: list[tuple[str, str]] = []
+    also: list[Finding] = []
+    if book is not None:
+        with open_tap(file) as tap, SequenceBook(book) as kept:
+            control = tap.header.get("batchControlInfo", tap.header)
+            missing, also = kept.missing(control), kept.check(control, digest_file(file))
+    report = validate(file, workers=workers, also=also)
+    now = int(time.time())
+    emit(write_return(out, file, report, sequence=sequence, created_s=now, missing=missing), as_json)
 
 
 def _decode(file: Path, as_json: bool, workers: int | None, *, rap: bool) -> None:

@@ -84,6 +84,14 @@ class SequenceBook:
             return [finding("identical-copy", field, f"{sequence:05d} was taken before, the same octets")]
         return [finding("sequence-reused", field, f"{sequence:05d} was taken before, with other content")]
 
+    def missing(self, control: Fields) -> list[tuple[str, str]]:
+        """First and last number between the last file taken and this one; nothing if it is the next."""
+        pair, sequence = _identify(control)
+        last = self._last.get(pair)
+        if sequence is None or last is None or not _ahead(last, sequence) or sequence == last % CYCLE + 1:
+            return []
+        return [(f"{last % CYCLE + 1:05d}", f"{(sequence - 2) % CYCLE + 1:05d}")]
+
     def take(self, control: Fields, digest: str) -> None:
         """Enter a file; one without a readable number is not entered."""
         pair, sequence = _identify(control)

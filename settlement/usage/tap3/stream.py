@@ -13,7 +13,7 @@ raises `TapError`, which names file, octet, record and field. Nothing is written
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -190,6 +190,13 @@ class TapStream:
         node = grammar(_LISTS[self.kind][1])
         for span in self.spans():
             yield _decode_record(self.path, self._map, node, span)
+
+    def pick(self, numbers: Collection[int]) -> Iterator[Record]:
+        """Decode the records of these numbers only. Raises `TapError`."""
+        node = grammar(_LISTS[self.kind][1])
+        for span in self.spans():
+            if span[0] in numbers:
+                yield _decode_record(self.path, self._map, node, span)
 
     def map(self, work: Callable[[list[Record]], T], workers: int | None = None) -> Iterator[T]:
         """Give lists of up to `CHUNK` records to `work` in several processes; its answers in the file's order.
