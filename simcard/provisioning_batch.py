@@ -259,9 +259,13 @@ def _xlsx_rows(path: Path) -> Iterator[tuple[int, list[Any]]]:
     _require_harmless(path)
     try:
         book = load_workbook(path, read_only=True, keep_links=False)
-        # One more than may be, so that too many are told and not cut off.
-        rows = book.worksheets[0].iter_rows(max_row=ROWS_MAX + 2, max_col=COLUMNS_MAX + 1, values_only=True)
+        # One column more than may be, so that too many are told and not cut off.
+        rows = book.worksheets[0].iter_rows(max_col=COLUMNS_MAX + 1, values_only=True)
         for number, cells in enumerate(rows, 1):
+            if number > ROWS_MAX + 1:
+                raise BatchError(
+                    f"{path.name} goes beyond row {ROWS_MAX + 1}; divide it, or delete what stands far below"
+                )
             last = max((at for at, cell in enumerate(cells, 1) if cell is not None), default=0)
             yield number, list(cells[:last])
         book.close()

@@ -161,6 +161,29 @@ def test_a_batch_is_written_through_the_reader_as_its_cards_are_put_in(
     assert checked["result"] == "agrees"
 
 
+def test_cards_put_in_one_after_another_are_each_known(pcscd: None, tmp_path: Path) -> None:
+    iccids = [f"899990000000000002{n}" for n in range(3)]
+    for n, iccid in enumerate(iccids):
+        home = ["--imsi", f"25099000000000{n}", "--plmn", "25099", "--smsc", "+79990000000", "--adm", f"1111111{n}"]
+        run("new", str(tmp_path / iccid), "--iccid", iccid, *home)
+    batch = tmp_path / "cards.csv"
+    batch.write_text("ICCID,ADM,SPN\n" + "".join(f"{iccid},1111111{n},Lab\n" for n, iccid in enumerate(iccids[:2])))
+    command = ["provision", "--batch", str(batch), "--pcsc-regex", READER, "--wait", "20", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "landfall", "sim", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as provisioning:
+        assert provisioning.stderr is not None
+        assert provisioning.stdout is not None
+        for iccid, told in zip(reversed(iccids), ("not one of those waiting", "[1/2]", "[2/2]"), strict=True):
+            with serving(tmp_path / iccid):
+                for line in provisioning.stderr:
+                    if told in line:
+                        break
+        outcomes = json.loads(provisioning.stdout.read())
+    assert [(o["iccid"], o["result"]) for o in outcomes] == [(i, "provisioned") for i in reversed(iccids[:2])]
+    assert provisioning.returncode == 0
+
+
 def test_a_card_taken_out_is_told_and_put_back_it_answers(folder: Path, served: subprocess.Popen[bytes]) -> None:
     link = PcscLink(regex=READER)
     link.connect()

@@ -10,7 +10,7 @@ import pytest
 from openpyxl import Workbook
 
 from ota.scp80.parameters import CipherAlgorithm
-from simcard.provisioning_batch import BatchError, parse_csv, read_batch
+from simcard.provisioning_batch import ROWS_MAX, BatchError, parse_csv, read_batch
 
 K, OPC = "465b5ce8b199b49faa5f0a2ee238a6bc", "cd63cb71954a9f4e48a5994e37a02baf"
 OP = "cdc202d5123e20f62b6d676ac72cb318"
@@ -106,6 +106,23 @@ def test_a_number_in_a_workbook_is_refused_for_what_it_lost(tmp_path: Path) -> N
         read_batch(path)
     assert "row 2, column ICCID: '8.9999e+18' is a number, not text" in str(refused.value)
     assert "row 3, column ADM: (hidden, 8 characters) is a number" in str(refused.value)
+
+
+def test_a_stray_cell_far_below_ends_the_reading(tmp_path: Path) -> None:
+    book = Workbook()
+    assert book.active is not None
+    book.active.append(["ICCID"])
+    book.active.append([ICCID])
+    book.active.cell(ROWS_MAX + 2, 1, "x")
+    book.save(tmp_path / "cards.xlsx")
+    with pytest.raises(BatchError, match="goes beyond row 100001"):
+        read_batch(tmp_path / "cards.xlsx")
+
+
+def test_more_cells_than_columns_may_be_are_told(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "cards.xlsx", ["ICCID"] + ["PIN1"] * 64)
+    with pytest.raises(BatchError, match="more than 64 columns"):
+        read_batch(path)
 
 
 def test_bombs_and_strangers_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
