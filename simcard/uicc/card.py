@@ -23,32 +23,29 @@ K, OPc and OTA keys are in no file that can be read and in no answer.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
 from ota.profile import (
-    HOME_SLOT,
     INS_DELETE_SLOT,
     INS_ENABLE_SLOT,
     INS_LIST_SLOTS,
     INS_STORE_SLOT,
     MULTI_ACCOUNT_AID,
     MULTI_ACCOUNT_TAR,
-    MobileProfile,
 )
 from ota.scp80.digits import DigitError
-from ota.scp80.packet import KeySet
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.challenge import AUTHENTICATE, RUN_GSM_ALGORITHM, authenticate, run_gsm_algorithm
 from simcard.uicc.channels import MANAGE_CHANNEL, Channels, channel_of
-from simcard.uicc.codes import CODE_INS, PUK1, PUK_TRIES, SecretCode, encode_code, execute_code_command
+from simcard.uicc.codes import CODE_INS, execute_code_command
 from simcard.uicc.dialogue import Dialogue
 from simcard.uicc.files import ADM1, PIN1, Access
 from simcard.uicc.gsm_class import ANSWER_READY, GSM_CLASS, SLEEP, run_gsm_class, translate
 from simcard.uicc.identity import write_identity
-from simcard.uicc.multi_account import Accounts, MultiAccount, make_slot
-from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, OtaKeys, Receiver
+from simcard.uicc.multi_account import MultiAccount
+from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, Receiver
 from simcard.uicc.reporting import compose_report
 from simcard.uicc.session import READ_BINARY, READ_RECORD, SELECT, STATUS, Session, require_length
 from simcard.uicc.store import CardFolder, CardState
@@ -285,43 +282,3 @@ _HANDLERS: dict[int, Callable[[Card, Command], Response]] = {
     0x14: Card._terminal_response,
     0xC2: Card._envelope,
 }
-
-
-def personalise(
-    *,
-    iccid: str,
-    home: MobileProfile,
-    ota: Iterable[KeySet],
-    adm: str,
-    pin: str | None = None,
-    puk: str | None = None,
-    atr: bytes = b"",
-    store: CardFolder | None = None,
-) -> Card:
-    """Make a card: `home` in slot 0, each OTA key set under its key index, PIN1 asked for only when one is given.
-
-    Codes are 4 to 8 digits or 16 hex digits (`encode_code`). `atr` replaces the usual `ATR`.
-    With a `store` the card is stored before it is returned.
-    Raises `ValueError` (`ProfileError`) for values that do not fit.
-    """
-    codes = {
-        ADM1: SecretCode(encode_code(adm)),
-        PIN1: SecretCode(encode_code(pin or "0000"), enabled=pin is not None),
-    }
-    if puk is not None:
-        codes[PUK1] = SecretCode(encode_code(puk), limit=PUK_TRIES, tries=PUK_TRIES)
-    state = CardState(
-        iccid=iccid,
-        codes=codes,
-        ota={keys.kic.key_index: OtaKeys(keys) for keys in ota},
-        accounts=Accounts({HOME_SLOT: make_slot(home.to_slot_tlv())}),
-        atr=atr,
-    )
-    card = Card(state, store)
-    card.save()
-    return card
-
-
-def open_card(store: CardFolder) -> Card:
-    """The card stored in that folder; `LandfallError` when there is none."""
-    return Card(store.load(), store)

@@ -16,7 +16,7 @@ from ota.outbox import KeyCipher, OutboxError, PostgresOutbox, metadata
 from ota.profile import MobileProfile, delete_slot, fingerprint, list_slots, parse_slot_list, store_slot
 from ota.scp80 import KeyByte, KeySet, ParameterError, ResponseStatus
 from ota.scp80.sms import build_envelope
-from simcard.uicc.card import Card, personalise
+from simcard.uicc import Card, personalise
 
 ICCID = "8949000000000000001"
 AES = KeyByte(1, 2)
