@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    bindparam,
     case,
     func,
     select,
@@ -67,6 +68,31 @@ packets: Final = Table(
     Column("outcome", JSONB, comment="null until an attempt was judged"),
     UniqueConstraint("iccid", "key_index", "counter"),
     ForeignKeyConstraint(["iccid"], ["ota_cards.iccid"]),
+)
+
+
+_FINAL = func.coalesce(packets.c.outcome["verdict"].astext, "unknown") != "unknown"
+# Built once: on the way of every packet, making them anew costs more than PostgreSQL does.
+_TAKE_COUNTER: Final = (
+    update(cards)
+    .where(cards.c.iccid == bindparam("card"), cards.c.counter < COUNTER_MAX)
+    .values(counter=cards.c.counter + 1)
+    .returning(cards.c.sealed_keys, cards.c.counter)
+)
+_STORE: Final = insert(packets).returning(packets)
+_COUNT_ATTEMPT: Final = (
+    update(packets)
+    .where(packets.c.id == bindparam("which"), cards.c.iccid == packets.c.iccid)
+    .values(attempts=packets.c.attempts + case((_FINAL, 0), else_=1))
+    .returning(packets, cards.c.sealed_keys)
+)
+_NOTE_DELIVERED: Final = (
+    update(packets)
+    .where(packets.c.id == bindparam("which"), packets.c.delivered_at.is_(None))
+    .values(delivered_at=func.now())
+)
+_FINISH: Final = (
+    update(packets).where(packets.c.id == bindparam("which"), ~_FINAL).values(outcome=bindparam("found", type_=JSONB))
 )
 
 
@@ -115,14 +141,8 @@ class PostgresOutbox:
 
     async def append(self, iccid: str, commands: int, encode: Callable[[CardKeys, int], bytes]) -> StoredPacket:
         """Take the next counter and store its packet, or neither."""
-        take = (
-            update(cards)
-            .where(cards.c.iccid == iccid, cards.c.counter < COUNTER_MAX)
-            .values(counter=cards.c.counter + 1)
-            .returning(cards.c.sealed_keys, cards.c.counter)
-        )
         async with self._engine.begin() as connection:
-            taken = (await connection.execute(take)).one_or_none()
+            taken = (await connection.execute(_TAKE_COUNTER, {"card": iccid})).one_or_none()
             if taken is None:
                 raise OutboxError(f"card {iccid} is unknown, or its counter is at its end: import its key set")
             card = self._open(iccid, taken.sealed_keys)
@@ -134,44 +154,32 @@ class PostgresOutbox:
                 "commands": commands,
                 "packet": encode(card, taken.counter),
             }
-            stored = await connection.execute(insert(packets).values(row).returning(packets))
+            stored = await connection.execute(_STORE, row)
             return _packet(stored.one())
 
     async def begin_attempt(self, packet_id: UUID) -> tuple[StoredPacket, CardKeys]:
         """Count an attempt, durable before anything is sent; a packet with a final outcome stays as it is."""
         async with self._engine.begin() as connection:
-            query = (
-                select(packets, cards.c.sealed_keys)
-                .join(cards, cards.c.iccid == packets.c.iccid)
-                .where(packets.c.id == packet_id)
-                .with_for_update(of=packets)
-            )
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(_COUNT_ATTEMPT, {"which": packet_id})).one_or_none()
             if row is None:
                 raise OutboxError(f"there is no packet {packet_id}")
-            packet, card = _packet(row), self._open(row.iccid, row.sealed_keys)
-            if packet.outcome is None or not packet.outcome.verdict.final:
-                packet = msgspec.structs.replace(packet, attempts=packet.attempts + 1)
-                counted = update(packets).where(packets.c.id == packet_id).values(attempts=packet.attempts)
-                await connection.execute(counted)
-            return packet, card
+            return _packet(row), self._open(row.iccid, row.sealed_keys)
 
     async def note_delivered(self, packet_id: UUID) -> None:
         """Store when the carrier first said that the packet is in the card."""
-        noted = update(packets).where(packets.c.id == packet_id, packets.c.delivered_at.is_(None))
         async with self._engine.begin() as connection:
-            await connection.execute(noted.values(delivered_at=func.now()))
+            await connection.execute(_NOTE_DELIVERED, {"which": packet_id})
 
     async def finish(self, packet_id: UUID, outcome: Outcome) -> Outcome:
         """Store the outcome unless a final one stands; returns the one that stands."""
+        built = msgspec.to_builtins(outcome)
         async with self._engine.begin() as connection:
-            query = select(packets).where(packets.c.id == packet_id).with_for_update()
+            if (await connection.execute(_FINISH, {"which": packet_id, "found": built})).rowcount:
+                return outcome
+            query = select(packets).where(packets.c.id == packet_id)
             standing = _packet((await connection.execute(query)).one()).outcome
-            if standing is not None and standing.verdict.final:
-                return standing
-            built = msgspec.to_builtins(outcome)
-            await connection.execute(update(packets).where(packets.c.id == packet_id).values(outcome=built))
-            return outcome
+            assert standing is not None, "only a final outcome keeps another one out"
+            return standing
 
     async def list_unfinished(self, iccid: str | None = None) -> list[StoredPacket]:
         """Packets without a final outcome, in the order of their counters: what a sender that comes back takes up."""
