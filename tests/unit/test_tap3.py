@@ -160,7 +160,7 @@ def test_a_wrong_line_is_named_and_nothing_is_written(lines: str, told: str, tmp
         ("1f8b0800", "gzip"),
         ("504b0304", "ZIP"),
         ("7b227d", "JSON"),
-        ("6110", "claims 16 octets where 0 are left"),
+        ("6110", "cut 16 octets before its end, in its first section"),
         ("6188ffffffffffffffff", "claims 18446744073709551615 octets"),
         ("61898080808080808080", "a length of 9 octets"),
         ("6180", "an indefinite length without its end"),
@@ -178,6 +178,17 @@ def test_hostile_files_are_told_by_octet(octets: str, told: str, tmp_path: Path)
     with pytest.raises(TapError, match=told) as error, open_tap(path) as tap:
         list(tap.records())
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(30, "in batchControlInfo"), (600, "octet 600: the file is cut .* in record 2 of callEventDetails")],
+)
+def test_a_cut_file_is_told_with_the_record_it_ends_in(kept: int, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path, [tap_batch.session(), tap_batch.call(), tap_batch.call(1)])
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(TapError, match=told):
+        open_tap(path)
 
 
 def test_a_truncated_record_is_told_with_its_number_and_field(tmp_path: Path) -> None:

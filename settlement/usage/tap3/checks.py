@@ -30,7 +30,7 @@ from settlement.usage.tap3.events import (
     subscriber,
 )
 from settlement.usage.tap3.findings import RULES, Finding, finding
-from settlement.usage.tap3.stream import Record, TapStream, open_tap
+from settlement.usage.tap3.stream import Record, TapError, TapStream, open_tap
 from settlement.usage.tap3.totals import Totals, utc_offsets
 
 MAX_FINDINGS: Final = 1000
@@ -106,7 +106,7 @@ def validate(
 ) -> Report:
     """Check a TAP file. `advance` is told of records done; `also`: findings of the caller (sequence numbers).
 
-    Raises `TapError` when the file cannot be read as TAP to its end: then it is fatal as a whole.
+    Raises `TapError` when the file cannot be read as TAP to its end; `refuse` makes a report of it.
     """
     with open_tap(path) as tap:
         found = _Findings()
@@ -131,6 +131,12 @@ def validate(
             dict(found.counts),
             found.kept,
         )
+
+
+def refuse(error: TapError) -> Report:
+    """The report of a file that cannot be read to its end: fatal, for the one reason."""
+    one = finding("unreadable", error.field, error.why, record=error.record, offset=error.offset)
+    return Report(str(error.path), "unreadable", "", "", "", 0, {}, {one.rule: 1}, [one])
 
 
 def _check_batch(tap: TapStream, found: _Findings, workers: int | None, advance: Callable[[int], None]) -> Totals:

@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from landfall.cli import emit
 from landfall.errors import LandfallError
 from settlement.usage.intake import NetworkUsage, write_batches
-from settlement.usage.tap3.checks import Report, validate
+from settlement.usage.tap3.checks import Report, refuse, validate
 from settlement.usage.tap3.findings import Finding
 from settlement.usage.tap3.rap import describe, write_return
 from settlement.usage.tap3.sequence import SequenceBook, digest_file
-from settlement.usage.tap3.stream import Record, TapStream, open_tap
+from settlement.usage.tap3.stream import Record, TapError, TapStream, open_tap
 from settlement.usage.tap3.usage import Batch, NotUsage, Settled, TapUsage, to_usage, write_settled
 from settlement.usage.tap3.writer import to_lines, write_lines
 
@@ -144,7 +144,12 @@ def validate_files(
 
     A file that is fatal is not taken into the book.
     """
-    reports = [_validate(file, book, workers) for file in files]
+    reports = []
+    for file in files:
+        try:
+            reports.append(_validate(file, book, workers))
+        except TapError as error:
+            reports.append(refuse(error))
     if as_json:
         emit([{"verdict": report.verdict, "report": report} for report in reports], as_json=True)
     else:
@@ -173,8 +178,15 @@ def _show(report: Report) -> None:
     told = f"{report.file}: {report.verdict}, {report.records:,} records, {sum(report.counts.values()):,} findings"
     console.print(told, style=_TOLD[report.verdict], markup=False, soft_wrap=True)
     for one in report.findings:
-        place = f"record {one.record}, octet {one.offset}" if one.record else "batch"
-        line = f"  {one.severity} {one.code} {one.rule}: {place}, {one.field}: {one.message}"
+        place = (
+            f"record {one.record}, octet {one.offset}"
+            if one.record
+            else f"octet {one.offset}"
+            if one.offset
+            else "batch"
+        )
+        where = ", ".join(filter(None, (place, one.field)))
+        line = f"  {one.severity} {one.code} {one.rule}: {where}: {one.message}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if (more := sum(report.counts.values()) - len(report.findings)) > 0:
         console.print(f"  and {more:,} more: {report.counts}", markup=False)

@@ -7,6 +7,7 @@ from msgspec import Struct
 Severity = Literal["fatal", "severe", "warning"]
 
 RULES: Final[dict[str, tuple[Severity, int]]] = {
+    "unreadable": ("fatal", 20),
     "missing-section": ("fatal", 10),
     "missing-field": ("fatal", 10),
     "syntax": ("fatal", 20),

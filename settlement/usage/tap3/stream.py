@@ -15,6 +15,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +24,23 @@ from typing import Any, Final, Self, TypeVar
 from msgspec import Struct
 
 from landfall.errors import LandfallError
-from settlement.usage.tap3.ber import BerError, Node, Unknown, decode_content, decode_element, grammar, read_header
+from settlement.usage.tap3.ber import (
+    LIST,
+    BerError,
+    Node,
+    Unknown,
+    decode_content,
+    decode_element,
+    grammar,
+    read_header,
+)
 
 MAX_RECORD: Final = 256 * 1024
 """Octets of one record: real ones have some hundred; the dicts of a hostile one take thirty times its size."""
 MAX_SECTION: Final = 4 * 1024 * 1024
 """Octets of a section such as networkInfo: 100,000 recording entities."""
+BEYOND: Final = 1 << 62
+"""An end no file has: headers are read as they say, past what there is of a cut file."""
 CHUNK: Final = 1000
 """Records handed to a process at once: some 30 ms of work, so that handing over costs little."""
 AHEAD: Final = 3
@@ -110,6 +122,7 @@ class TapStream:
             root, beginning = grammar("DataInterChange"), self._map[:4]
             if not beginning.startswith(tuple(root.by_tag)):
                 raise BerError(f"{beginning.hex(' ')} begins neither TAP nor RAP{_guess(beginning)}", 0)
+            self._check_complete()
             tag, at, end, following = read_header(self._map, 0, self.size)
             self.kind = root.by_tag[tag][0]
             self._check_kind(rap, at, end)
@@ -118,6 +131,30 @@ class TapStream:
             self._read_children(grammar(_TYPES[self.kind]), at, end)
         except BerError as error:
             raise TapError(self.path, error.why, offset=error.offset, field=error.field) from None
+
+    def _check_complete(self) -> None:
+        """Tell a cut file by the record it ends in; an indefinite length says no size and is left to the reading."""
+        try:
+            tag, at, end, _ = read_header(self._map, 0, BEYOND)
+        except IndexError:
+            return
+        if end > self.size:
+            within = self._find_cut(grammar("DataInterChange").by_tag[tag][2], at)
+            raise BerError(f"the file is cut {end - self.size} octets before its end, in {within}", self.size)
+
+    def _find_cut(self, node: Node, at: int) -> str:
+        number, section, name = 1, "", "its first section"
+        with suppress(IndexError, BerError):
+            while at < self.size:
+                tag, inner, _, following = read_header(self._map, at, BEYOND)
+                if following <= self.size:
+                    number, at = number + bool(section), following
+                    continue
+                name = node.by_tag[tag][0] if tag in node.by_tag else name
+                if section or tag not in node.by_tag or node.by_tag[tag][2].kind != LIST:
+                    break
+                section, at = name, inner
+        return f"record {number} of {section}" if section else name
 
     def _check_kind(self, rap: bool, at: int, end: int) -> None:
         is_rap = self.kind in ("returnBatch", "acknowledgement")
