@@ -5,6 +5,7 @@ or a Parquet timestamp) and `amount` (SDRt, a point and up to six decimals) or `
 optional `request`, `volume` (octets) and `duration` (seconds); an empty cell of these is 0. Others are left alone.
 """
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,9 @@ MAX_RECORDS: Final = 10_000_000
 """Records of one file: some 2 GB a side in memory; a longer period is reconciled in parts."""
 MAX_HEADER: Final = 65_536
 """Octets of a CSV header: what no billing system writes."""
+
+END_OF_TIME: Final = 253_402_300_800_000
+"""The year 10000, in ms since the epoch: RFC 3339 has four digits."""
 
 REQUIRED: Final = ("key", "party", "time")
 OPTIONAL: Final = ("request", "volume", "duration")
@@ -45,7 +49,7 @@ def read_records(path: Path) -> pl.DataFrame:
     except OSError as error:
         raise ReconciliationError(f"{path} cannot be read ({error.strerror or error}): name an existing file") from None
     except (PolarsError, UnicodeDecodeError) as error:
-        told = str(error).splitlines()[0][:200]
+        told = _find_ragged(path) or str(error).splitlines()[0][:200]
         raise ReconciliationError(f"{path} is no CSV in UTF-8 or Parquet file that can be read: {told}") from None
     if frame.height > MAX_RECORDS:
         raise ReconciliationError(f"{path} has more than {MAX_RECORDS} records: reconcile a shorter period")
@@ -66,11 +70,30 @@ def _read(path: Path) -> pl.DataFrame:
             if len(head) == MAX_HEADER:
                 raise ReconciliationError(f"{path}: the header is longer than {MAX_HEADER} octets: is this a CSV file?")
             names = [name.strip('" \r\n') for name in head.decode("utf-8-sig").split(",")]
-            return pl.read_csv(path, columns=_wanted(path, names), infer_schema=False, n_rows=MAX_RECORDS + 1)
+            wanted = _wanted(path, names)
+            columns = list(dict.fromkeys([*wanted, names[-1]]))
+            frame = pl.read_csv(path, columns=columns, infer_schema=False, n_rows=MAX_RECORDS + 1)
+            if frame[names[-1]].null_count() and (told := _find_ragged(path)):  # a cell that is missing reads as empty
+                raise ReconciliationError(f"{path}: {told}")
+            return frame.select(wanted)
         case ".parquet":
             schema = pl.read_parquet_schema(path)
             return pl.scan_parquet(path).select(_wanted(path, schema)).head(MAX_RECORDS + 1).collect()
     raise ReconciliationError(f"{path} ends in {path.suffix!r}: name a .csv or .parquet file")
+
+
+def _find_ragged(path: Path) -> str | None:
+    """The first record with more or fewer fields than the header, which polars does not tell; None if there is none."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            fields = len(next(rows))
+            for record, row in enumerate(rows, 1):
+                if row and len(row) != fields:
+                    return f"record {record} has {len(row)} fields, the header {fields}: is it cut short, or a comma unquoted?"
+    except (OSError, ValueError, csv.Error, StopIteration):
+        pass
+    return None
 
 
 def _wanted(path: Path, names: Iterable[str]) -> list[str]:
@@ -141,7 +164,8 @@ def _time(column: pl.Series) -> pl.Series:
         column = with_seconds.str.to_datetime("%+", strict=False, time_unit="ms", time_zone="UTC")
     if not isinstance(column.dtype, pl.Datetime):
         return pl.Series(column.name, [None] * len(column), pl.Int64)
-    return column.dt.cast_time_unit("ms").to_physical()
+    time = column.dt.cast_time_unit("ms").to_physical()
+    return time.set((time < 0) | (time >= END_OF_TIME), None)
 
 
 _TYPES: Final = {

@@ -16,6 +16,7 @@ MAX_BREAKS: Final = 10_000
 """Breaks one report shows: what a person can page through. A file of all is `list_breaks`."""
 
 _DAY_MS: Final = 86_400_000
+_TIMESTAMP: Final = pl.Datetime("ms", "UTC")
 _SINGLE_STAKES: Final = (Kind.WRONG_PARTY, Kind.LATE)
 
 
@@ -28,7 +29,7 @@ def summarise(found: Reconciliation, *, as_of: datetime | None = None, most: int
     moment = _moment(found, as_of)
     breaks = list_breaks(found, as_of=as_of)
     report = Report(
-        as_of=_iso(moment),
+        as_of=_iso(datetime.fromtimestamp(moment // 1000, UTC)),
         rules=found.rules,
         ours=Side(found.ours.height, int(found.ours["amount"].sum())),
         theirs=Side(found.theirs.height, int(found.theirs["amount"].sum())),
@@ -46,7 +47,7 @@ def summarise(found: Reconciliation, *, as_of: datetime | None = None, most: int
 
 
 def list_breaks(found: Reconciliation, *, as_of: datetime | None = None) -> pl.DataFrame:
-    """Every break, the largest at stake first; the columns of `Break`, times in ms since the epoch."""
+    """Every break, the largest at stake first; the columns of `Break`, times as UTC timestamps."""
     ours, theirs = (_side_of_breaks(side, name) for side, name in ((found.ours, "ours"), (found.theirs, "theirs")))
     pairs = ours.filter(pl.col("match") >= 0).join(theirs.drop("kind", "key"), on="match")
     alone = [side.filter(pl.col("match") < 0) for side in (ours, theirs)]
@@ -60,7 +61,7 @@ def list_breaks(found: Reconciliation, *, as_of: datetime | None = None) -> pl.D
         pl.col("kind").cast(pl.String),
         "key",
         party.alias("party"),
-        time.alias("time"),
+        time.cast(_TIMESTAMP).alias("time"),
         ((_moment(found, as_of) - time) // _DAY_MS).clip(lower_bound=0).alias("age_days"),
         pl.when(whole | gap.is_null()).then(larger).otherwise(gap).alias("at_stake"),
         *(
@@ -70,7 +71,10 @@ def list_breaks(found: Reconciliation, *, as_of: datetime | None = None) -> pl.D
             if f"{side}_{name}" in every.columns
         ),
         pl.when(paired & (pl.col("ours_party") != pl.col("theirs_party"))).then("theirs_party").alias("theirs_party"),
-        pl.when(paired & (pl.col("ours_time") != pl.col("theirs_time"))).then("theirs_time").alias("theirs_time"),
+        pl.when(paired & (pl.col("ours_time") != pl.col("theirs_time")))
+        .then("theirs_time")
+        .cast(_TIMESTAMP)
+        .alias("theirs_time"),
     ).sort("at_stake", "kind", "ours_record", "theirs_record", descending=[True, False, False, False])
 
 
@@ -118,9 +122,5 @@ def _moment(found: Reconciliation, as_of: datetime | None) -> int:
     return max((time for time in latest if isinstance(time, int)), default=0)
 
 
-def _iso(time_ms: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    except (ValueError, OverflowError, OSError):  # a year beyond 9999
-        return f"{time_ms} ms"
+def _iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")

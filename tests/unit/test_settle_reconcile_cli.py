@@ -103,6 +103,7 @@ def test_the_page_and_the_file_of_breaks_hold_what_the_report_holds(files: tuple
     listed = pl.read_csv(breaks)
     assert listed["at_stake"].to_list() == [row["at_stake"] for row in report["breaks"]]
     assert min(listed["age_days"]) == 90
+    assert listed["time"][0].startswith("2026-10-03T00:00:00")
 
 
 def test_columns_only_one_side_has_are_not_compared_and_that_is_said(files: tuple[Path, Path]) -> None:
@@ -131,7 +132,9 @@ def test_empty_files_reconcile_to_nothing(files: tuple[Path, Path]) -> None:
         ("k,P,2026-13-01T10:00:00Z,1,1,1", "record 2, time: '2026-13-01T10:00:00Z'"),
         ("k,,2026-10-01T10:00:00Z,1,1,1", "record 2, party: ''"),
         ("k,P,2026-10-01T10:00:00Z,1,1.5,1", "record 2, volume: '1.5' is not whole octets"),
-        ("k,P,2026-10-01T10:00:00Z,1,1,1,1", "can be read"),
+        ("k,P,2026-10-01T10:00:00Z,1,1,1,1", "record 2 has 7 fields, the header 6"),
+        ("k,P,2026-10-01T10:00:00Z,1,1", "record 2 has 5 fields, the header 6"),
+        ("k,P,1966-10-01T10:00:00Z,1,1,1", "record 2, time: '1966-10-01T10:00:00Z'"),
     ],
 )
 def test_a_bad_record_is_refused_with_field_and_value(files: tuple[Path, Path], row: str, why: str) -> None:
@@ -156,6 +159,13 @@ def test_a_file_that_is_none_of_records_is_refused(files: tuple[Path, Path], con
     files[0].write_bytes(content)
     with pytest.raises(LandfallError, match=why):
         _run(*files)
+
+
+def test_a_mark_of_byte_order_and_columns_of_others_do_not_matter(files: tuple[Path, Path]) -> None:
+    kinds = _run(*files)["kinds"]
+    lines = ["note," + OURS.splitlines()[0], *("," + line for line in OURS.splitlines()[1:])]
+    files[0].write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    assert _run(*files)["kinds"] == kinds
 
 
 def test_a_float_is_no_amount(tmp_path: Path) -> None:
