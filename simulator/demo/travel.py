@@ -29,7 +29,7 @@ def _tell_delivery(stage: Stage, person: Person) -> None:
     phone, home = stage.world.phones[person.number], stage.world.networks[person.home.id]
     expect(envelopes >= 2, f"{person.label} had its profile in concatenated short messages", envelopes)
     expect(phone.serving is home and phone.imsi == person.home_profile.imsi, f"{person.label} is still at home")
-    words = f"profile into a slot: SCP80 in {envelopes} short messages, proof of receipt checked"
+    words = f"profile into a slot: SCP80 by SMPP in {envelopes} short messages, proof of receipt checked"
     stage.tell(person.home.id, person.label, words, via=Via.AIR)
     stage.tell(person.home.id, person.destination.id, "delivered", via=Via.LEDGER)
 

@@ -44,8 +44,11 @@ from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import Cause, EmbeddedHlr, Hlr, HlrRefusalError
 from simulator.network import Mobile
+from simulator.smsc import Smsc
 
 LEDGER_WORKERS: Final = 2
+SMPP_PASSWORD_BYTES: Final = 6
+"""In base64 the eight characters that SMPP has room for."""
 ENVELOPE: Final = "80c2"
 """CLA and INS of ENVELOPE (TS 102 221 §11.2.2)."""
 LOCK_FILE: Final = ".lock"
@@ -55,7 +58,7 @@ DUMP_FILE: Final = "ledger-database.copy"
 OURS: Final = ("data", "logs", "ledger", "private", VKEY_FILE, "report.json", "report.html", DUMP_FILE)
 """All that a demonstration writes into its folder, and so all that the next one removes."""
 _HOUSE_IDS: Final = tuple(house.id for house in HOUSES)
-_SERVED: Final = ("ledger", "field", "billing", *_HOUSE_IDS)
+_SERVED: Final = ("ledger", "field", "billing", "smsc", *_HOUSE_IDS)
 DIGEST_INTERVAL: Final = 50
 """Entries between state digests: small, so that a short story has some for the auditor to compare."""
 
@@ -105,6 +108,7 @@ class World:
         self.ports = dict(zip(_SERVED, find_free_ports(len(_SERVED)), strict=True))
         self.issuer_key, self.auditor_key = Signer(secrets.token_bytes(32)), Signer(secrets.token_bytes(32))
         self.carrier_secret, self.bill_secret = secrets.token_urlsafe(), secrets.token_urlsafe()
+        self.smpp_passwords = {house.id: secrets.token_urlsafe(SMPP_PASSWORD_BYTES) for house in HOMES}
         self.access = {
             house.plmn: NetworkAccess(
                 secrets.token_urlsafe(), f"{self.url(house.id)}/webhooks/registrations", secrets.token_urlsafe()
@@ -113,6 +117,7 @@ class World:
             if house.plmn is not None
         }
         self.field = Field()
+        self.smsc = Smsc(self.field, self.smpp_passwords)
         self.hlrs = {house.id: EmbeddedHlr() for house in (*HOMES, *VISITED)}
         self.bill = PhoneBill(self.bill_secret.encode())
         self.networks: dict[str, WatchedNetwork] = {}
@@ -252,7 +257,9 @@ def _enrol(world: World, house: House) -> Party:
     settings = read_settings(world.settings(house.id))
     recovery = world.folder / "private" / f"recovery-{house.id}.json"
     party = operator_setup.initialise(settings, _describe(world, house), recovery)
-    shared = {"carrier": world.carrier_secret, "billing": world.bill_secret}
+    shared = {"billing": world.bill_secret}
+    if house in HOMES:
+        shared["carrier"] = world.smpp_passwords[house.id]
     if house in VISITED and house.plmn is not None:
         access = world.access[house.plmn]
         shared |= {f"network-{house.plmn}": access.secret, f"webhook-{house.plmn}": access.webhook_secret}
@@ -274,7 +281,7 @@ def _describe(world: World, house: House) -> str:
         lines += [f'tadig = "{house.tadig}"', f'plmns = ["{house.plmn}"]']
     lines += ["[ledger]", f'url = "{world.url("ledger")}"', f'key = "{world.key}"']
     if house in HOMES:
-        lines += ["[carrier]", f'url = "{world.url("field")}"']
+        lines += ["[carrier]", f'url = "smpp://{house.id}@{HOST}:{world.ports["smsc"]}"']
     if house is ALFA:
         lines += ["[billing]", f'url = "{world.url("billing")}{PATH}"']
     if house in VISITED:
@@ -301,6 +308,8 @@ async def _start(world: World, stack: AsyncExitStack) -> None:
         card = personalise(iccid=person.iccid, home=profile, ota=[person.ota], adm=f"{secrets.randbelow(10**8):08d}")
         link = world.links[person.number] = CountingLink(card)
         world.phones[person.number] = await world.field.add_phone(link, place=profile.plmn)
+        world.smsc.numbers[str(profile.msisdn).lstrip("+")] = person.iccid
+    await stack.enter_async_context(world.smsc.serve(HOST, world.ports["smsc"]))
     field = create_field_app(world.field, carrier_secret=world.carrier_secret, access=world.access)
     await stack.enter_async_context(serve_field(field, HOST, world.ports["field"]))
     world.bill.webhook_url = f"{world.url(ALFA.id)}/webhooks/payments"
