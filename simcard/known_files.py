@@ -58,7 +58,7 @@ def resolve(text: str) -> tuple[str, ...]:
     for path, name in KNOWN_FILES.items():
         if path == f"{directory}/{wanted}" or (path.startswith(f"{directory}/") and name[3:].lower() == wanted):
             return tuple(path.split("/"))
-    path = (*directory.split("/"), wanted)
-    if not all(part in ("usim", "isim") or (len(part) == 4 and set(part) <= set("0123456789abcdef")) for part in path):
+    parts = (*directory.split("/"), wanted)
+    if not all(part in ("usim", "isim") or (len(part) == 4 and set(part) <= set("0123456789abcdef")) for part in parts):
         raise LandfallError(f"{text!r} is no file: write usim/6f07, usim/EF.IMSI, gsm/IMSI, mf/ICCID or 3f00/7f20/6f07")
-    return path
+    return parts
