@@ -202,7 +202,8 @@ class Df:
         name = tlv(0x84, self.aid) if self.aid else b""
         # UICC characteristics: clock stop allowed, no power class limits (§11.1.1.4.6.1).
         proprietary = tlv(0xA5, tlv(0x80, b"\x71")) if self.fid == MF else b""
-        rule = EF_ARR_OF_MF.to_bytes(2, "big") + bytes((RULES.index((Access.ALWAYS, Access.ADM, None)) + 1,))
+        # In a DF's rule the same bits mean deleting and creating files, which nobody can (TS 102 221 §9.2.2).
+        rule = EF_ARR_OF_MF.to_bytes(2, "big") + bytes((RULES.index((Access.NEVER, Access.NEVER, None)) + 1,))
         return tlv(
             0x62,
             tlv(0x82, b"\x78\x21")

@@ -148,6 +148,9 @@ def test_every_fcp_points_at_the_rule_that_is_true(card: Card, link: MemoryLink)
     link.send_apdu_checksw(f"00a4000402{fid}")
     rule = link.send_apdu(f"00b2{record:02x}0400")[0]
     assert rule.startswith("800101a406830101950108800102a40683010a950108ff")
+    of_df = bytes.fromhex(link.send_apdu("00a40004023f00")[0])
+    at = of_df.index(bytes.fromhex("8b032f06"))
+    assert RULES[of_df[at + 4] - 1] == (Access.NEVER, Access.NEVER, None)
 
 
 def test_logical_channels_have_selections_of_their_own_and_share_what_the_pin_opened(link: MemoryLink) -> None:
