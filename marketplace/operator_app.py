@@ -38,6 +38,7 @@ Home
     GET  /packages    POST /packages/{id}/withdraw
     POST /subscribers {"name", "msisdn", "card": {"iccid", "kic", "kid", "key_index"?, "counter"?, "slots"?}}
     GET  /subscribers
+    GET  /deliveries?iccid=&limit=         packets to cards: queued, sent, delivered, unknown, proven, failed; in words
     POST /purchases {"subscriber", "package", "provider"?: "test"|"billing", "method"?}
     GET  /purchases?subscriber=    GET /purchases/{id}
          state paying → placed | refused; failed where the ledger rejected an item (its `cause` is the code, and what
@@ -74,6 +75,7 @@ from marketplace.profiles.controller import CodeController, ProfileController
 from marketplace.statements.controller import OwnController, TreasuryController
 from marketplace.storefront.controller import PaymentController, PurchaseController
 from marketplace.subscribers.controller import SubscriberController
+from marketplace.subscribers.deliveries import DeliveryController
 from marketplace.usage.controller import UsageController
 from marketplace.wholesale.controller import (
     BidRequestController,
@@ -116,6 +118,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             CodeController,
             UsageController,
             SubscriberController,
+            DeliveryController,
             PackageController,
             PurchaseController,
             PaymentController,

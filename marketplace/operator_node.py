@@ -68,6 +68,7 @@ class Node(Struct, frozen=True):
     codes: CodePool
     usage: UsageReports
     subscribers: Subscribers
+    cards: PostgresOutbox
     packages: Packages
     storefront: Storefront
 
@@ -152,6 +153,7 @@ def _assemble(
         codes=codes,
         usage=usage,
         subscribers=subscribers,
+        cards=cards,
         packages=Packages(database, ledger, own.rates),
         storefront=storefront,
     )

@@ -190,6 +190,14 @@ class PostgresOutbox:
         async with self._engine.connect() as connection:
             return [_packet(row) for row in await connection.execute(query)]
 
+    async def list_packets(self, iccid: str | None = None, *, limit: int) -> list[StoredPacket]:
+        """The newest packets, of one card or of all, newest first."""
+        query = select(packets).order_by(packets.c.prepared_at.desc(), packets.c.counter.desc()).limit(limit)
+        if iccid is not None:
+            query = query.where(packets.c.iccid == iccid)
+        async with self._engine.connect() as connection:
+            return [_packet(row) for row in await connection.execute(query)]
+
     def _open(self, iccid: str, sealed: bytes | None) -> CardKeys:
         if sealed is None:
             raise OutboxError(f"card {iccid} is unknown: import its key set")

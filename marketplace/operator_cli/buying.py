@@ -1,5 +1,6 @@
 """Commands of the home operator: packages, subscribers, purchases."""
 
+import time
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -13,6 +14,10 @@ packages = typer.Typer(no_args_is_help=True, help="Bundle offers into packages a
 subscribers = typer.Typer(no_args_is_help=True, help="Subscribers and their multi-account SIMs.")
 
 QUOTE: Final = ("cost_usdr", "sdr_rate", "rate_date", "cost", "retail", "margin", "margin_percent")
+
+DELIVERY: Final = ("iccid", "counter", "commands", "state", "attempts", "words")
+FOLLOW_S: Final = 1.0
+"""Between looks: a short message takes seconds."""
 
 
 @packages.command("preview")
@@ -78,6 +83,28 @@ def add_subscriber(file: File, as_json: Json = False) -> None:
 def list_subscribers(as_json: Json = False) -> None:
     """List subscribers."""
     show(call("GET", "/subscribers"), ("id", "name", "msisdn", "iccid", "slots"), as_json, "Subscribers")
+
+
+@subscribers.command("deliveries")
+def list_deliveries(
+    iccid: Annotated[str | None, typer.Option(help="Only this card.")] = None,
+    follow: Annotated[bool, typer.Option(help="Go on and print each change, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List packets over the air to cards, newest first: queued, sent, delivered, unknown, proven or failed.
+
+    Example: landfall operator subscribers deliveries --follow
+    """
+    told: dict[str, Any] = {}
+    while True:
+        rows = call("GET", "/deliveries", iccid=iccid)
+        changed = [row for row in rows if told.get(row["id"]) != row]
+        told = {row["id"]: row for row in rows}
+        if changed or not follow:
+            show(changed, DELIVERY, as_json, "Deliveries")
+        if not follow:
+            return
+        time.sleep(FOLLOW_S)
 
 
 @app.command()

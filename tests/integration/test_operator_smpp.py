@@ -7,7 +7,8 @@ from landfall.postgres import Server
 from settlement.usage.tariff import Bundle
 from simulator.smsc import Faults
 from tests.integration.ledger_world import LedgerWorld
-from tests.integration.operator_world import PRICE, VISITED_PLMN, open_world
+from tests.integration.operator_world import ICCID, PRICE, VISITED_PLMN, open_world
+from tests.integration.test_operator_cli import staff_of
 from tests.integration.test_operator_journey import GERMANY, item_is
 
 BUNDLE = Bundle(price=PRICE, octets=1_000_000, hours=24, renewals=1)
@@ -26,6 +27,11 @@ async def test_a_purchase_reaches_the_card_through_a_bad_centre_though_the_node_
         world.home.start(wait=False)
         await asyncio.to_thread(world.home.await_ready)
         await world.home.wait(path, item_is("delivered"), within_s=90)
+
+        deliveries = await staff_of(world.home)("subscribers", "deliveries", "--iccid", ICCID)
+        assert deliveries[0]["state"] == "proven", deliveries
+        assert deliveries[0]["words"].endswith("9000: done")
+        assert deliveries == await world.home.get("/deliveries")
 
         await world.phone.travel_to("262")
         assert world.phone.serving is not None
