@@ -8,7 +8,7 @@ import pytest
 
 from landfall.errors import LandfallError
 from settlement.ledger.messages import UsageRecord
-from settlement.usage.tap3 import stream
+from settlement.usage.tap3 import processes
 from settlement.usage.tap3.checks import validate
 from settlement.usage.tap3.findings import RULES
 from settlement.usage.tap3.sequence import SequenceBook
@@ -118,13 +118,21 @@ def test_a_record_that_comes_twice_goes_back_once(tmp_path: Path) -> None:
 
 
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "PARALLEL_FROM", 0)
-    monkeypatch.setattr(stream, "CHUNK", 7)
+    monkeypatch.setattr(processes, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(processes, "CHUNK", 7)
     events = [tap_batch.session(octets=number) for number in range(50)] + [tap_batch.session(octets=3)]
     path = write(tmp_path, events)
     assert validate(path, workers=2) == validate(path, workers=1)
     with open_tap(path) as tap:
-        assert b"".join(to_lines(tap, 2)) == b"".join(to_lines(tap, 1))
+        lines = b"".join(to_lines(tap, 2))
+        assert lines == b"".join(to_lines(tap, 1))
+    (tmp_path / "lines").write_bytes(lines)
+    write_lines(tmp_path / "lines", tmp_path / "again", 2)
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+    (tmp_path / "lines").write_bytes(lines + b'{"fax": {}}\n')
+    with pytest.raises(LandfallError, match="auditControlInfo"):
+        write_lines(tmp_path / "lines", tmp_path / "bad", 2)
+    assert not (tmp_path / "bad").exists()
 
 
 def test_json_lines_make_the_same_file_again(tmp_path: Path) -> None:
@@ -138,8 +146,8 @@ def test_json_lines_make_the_same_file_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ('{"transferBatch": {}}\n{"gprsCall": {"volume": 1}}', "record 1, gprsCall: GprsCall has no field 'volume'"),
-        ('{"transferBatch": {}}\n{"fax": {}}', "record 1"),
+        ('{"transferBatch": {}}\n{"gprsCall": {"volume": 1}}', "line 2, gprsCall: GprsCall has no field 'volume'"),
+        ('{"transferBatch": {}}\n{"fax": {}}', "line 2"),
         ('{"transferBatch": {}}\n{"gprsCall": ', "line 2 is no JSON object"),
         ('{"transferBatch": {"batchControlInfo": {"sender": 5}}}', "batchControlInfo.sender: 5 is no text"),
         ("{}", "line 1 must be"),

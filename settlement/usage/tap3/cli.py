@@ -118,13 +118,14 @@ def encode(
     lines: Annotated[Path, typer.Argument(help="JSON Lines as decode --json prints.", dir_okay=False, exists=True)],
     out: Annotated[Path, typer.Argument(help="The file to write.", dir_okay=False)],
     as_json: AsJson = False,
+    workers: Workers = None,
 ) -> None:
     """Write a TAP file from JSON Lines; without an auditControlInfo at their end the sums are worked out.
 
     landfall tap encode batch.jsonl CDDEUD1RUS0100001
     """
     _check_folder(out)
-    totals = write_lines(lines, out)
+    totals = write_lines(lines, out, workers)
     emit({"file": str(out), "octets": out.stat().st_size, "records": totals.count, "charge": totals.charge}, as_json)
 
 

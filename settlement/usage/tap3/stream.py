@@ -12,10 +12,9 @@ raises `TapError`, which names file, octet, record and field. Nothing is written
 
 import mmap
 import os
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from typing import Any, Final, Self, TypeVar
 from msgspec import Struct
 
 from landfall.errors import LandfallError
+from settlement.usage.tap3 import processes
 from settlement.usage.tap3.ber import (
     LIST,
     BerError,
@@ -41,12 +41,6 @@ MAX_SECTION: Final = 4 * 1024 * 1024
 """Octets of a section such as networkInfo: 100,000 recording entities."""
 BEYOND: Final = 1 << 62
 """An end no file has: headers are read as they say, past what there is of a cut file."""
-CHUNK: Final = 1000
-"""Records handed to a process at once: some 30 ms of work, so that handing over costs little."""
-AHEAD: Final = 3
-"""Chunks under way for each process: enough to keep it busy, few enough to bound memory."""
-PARALLEL_FROM: Final = 2 * 1024 * 1024
-"""Octets of a file from which processes pay for being started."""
 
 _LISTS: Final = {"transferBatch": ("callEventDetails", "CallEvent"), "returnBatch": ("returnDetails", "ReturnDetail")}
 _TYPES: Final = {
@@ -243,26 +237,14 @@ class TapStream:
         if self.kind not in _LISTS:
             return
         spans = self.spans()
-        chunks = iter(lambda: list(islice(spans, CHUNK)), [])
+        chunks = iter(lambda: list(islice(spans, processes.CHUNK)), [])
         workers = (os.cpu_count() or 1) if workers is None else workers
         node = _LISTS[self.kind][1]
-        if workers <= 1 or self.size < PARALLEL_FROM:
+        if workers <= 1 or self.size < processes.PARALLEL_FROM:
             for chunk in chunks:
                 yield work([_decode_record(self.path, self._map, grammar(node), span) for span in chunk])
             return
-        grammar(node)  # before processes are forked, so that they have it
-        with ProcessPoolExecutor(workers) as pool:
-            pending: deque[Future[T]] = deque()
-            try:
-                for chunk in chunks:
-                    pending.append(pool.submit(_work_on, self.path, node, chunk, work))
-                    if len(pending) >= workers * AHEAD:
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
+        yield from processes.in_processes(partial(_work_on, self.path, node, work), chunks, workers)
 
 
 def open_tap(path: Path, *, rap: bool = False) -> TapStream:
@@ -281,7 +263,7 @@ def _decode_record(path: Path, source: mmap.mmap, node: Node, span: Span) -> Rec
     return Record(number, offset, value, tuple(Unknown(offset + one.offset, one.tag, one.within) for one in unknown))
 
 
-def _work_on(path: Path, node: str, spans: list[Span], work: Callable[[list[Record]], T]) -> T:
+def _work_on(path: Path, node: str, work: Callable[[list[Record]], T], spans: list[Span]) -> T:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
         return work([_decode_record(path, source, grammar(node), span) for span in spans])
 
