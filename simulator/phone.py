@@ -20,12 +20,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ota.scp80.digits import pack_plmn, unpack_digits, unpack_imsi, unpack_plmn
+from ota.scp80.digits import pack_plmn
 from ota.scp80.sms import build_envelope
 from ota.scp80.tlv import decode_tlvs, encode_tlv
 from simcard.readers.contract import Link
 from simcard.uicc.authentication import Authenticated, ResyncNeeded
-from simcard.uicc.codes import encode_code
 from simcard.uicc.toolkit import (
     EVENT_DOWNLOAD,
     LIMITED_SERVICE,
@@ -39,6 +38,7 @@ from simcard.uicc.toolkit import (
 )
 from simulator.hlr import Cause, HlrRefusalError
 from simulator.network import Network
+from simulator.phone_card import LAC, PhoneCard
 from simulator.screen import Screen
 
 # A card that puts command after command would keep the phone for ever.
@@ -49,16 +49,13 @@ STABLE_POLLS = 5
 SETTLE_POLLS = 64
 # The service centre address an ENVELOPE names; the card's answer does not depend on it.
 CARRIER_SMSC = "+882990000000"
-# Location area and cell of every simulated network.
-LAC, CELL = 0x0001, 0x0001
-# Everything: profile download, SMS-PP, REFRESH, SEND SHORT MESSAGE, PROVIDE LOCAL INFORMATION and more.
-TERMINAL_PROFILE = "ffffffffffffffff"
+# Cell of every simulated network.
+CELL = 0x0001
 UNABLE = 0x20
 # Event list: location status; from phone to card; location status: normal service.
 IN_NORMAL_SERVICE = bytes.fromhex("99010382028281" + "9b0100")
 # An SMS-SUBMIT's TP-UDHI: proofs of receipt have a user data header, the card's own reports have none.
 UDHI = 0x40
-EF_IMSI, EF_KEYS, EF_FPLMN, EF_LOCI = "6f07", "6f08", "6f7b", "6f7e"
 
 
 class CardRefusedError(Exception):
@@ -86,7 +83,7 @@ class Phone:
     def __init__(
         self, link: Link, find_networks: Callable[[str], Sequence[Network]], *, place: str, pin: str | None = None
     ) -> None:
-        self._link, self._find_networks, self._pin = link, find_networks, pin
+        self._card, self._find_networks = PhoneCard(link, pin), find_networks
         self._lock = asyncio.Lock()
         self._place = place
         self._on = False
@@ -95,18 +92,25 @@ class Phone:
         self._events = b""
         self._location_changed = False
         self.screen = Screen()
-        self.iccid = ""
-        self.imsi = ""
         self.camped: Network | None = None
         self.serving: Network | None = None
         self.refusal: Cause | None = None
         """Why it has no service: the last network's cause, or None."""
 
+    @property
+    def iccid(self) -> str:
+        """ICCID of the card; empty before it was first switched on."""
+        return self._card.iccid
+
+    @property
+    def imsi(self) -> str:
+        """IMSI the card shows now."""
+        return self._card.imsi
+
     async def switch_on(self) -> None:
         """Power the card and look for a network where the phone is."""
         async with self._lock:
-            self._link.wait_for_card()
-            self._link.connect()
+            self._card.power_on()
             self._on = True
             self._start_card()
             await self._find_service()
@@ -116,7 +120,7 @@ class Phone:
         async with self._lock:
             await self._leave()
             self.camped, self._on = None, False
-            self._link.disconnect()
+            self._card.power_off()
 
     async def travel_to(self, place: str) -> bool:
         """Go to a country (MCC) or one network's reach (PLMN) and settle there. True when the phone has service."""
@@ -142,7 +146,7 @@ class Phone:
             responses = []
             for tpdu in tpdus:
                 envelope = build_envelope(tpdu, smsc=smsc)
-                data, sw = self._link.send_apdu(f"80c20000{len(envelope):02x}{envelope.hex()}")
+                data, sw = self._card.send(f"80c20000{len(envelope):02x}{envelope.hex()}")
                 if sw != "9000" and not sw.startswith("91"):
                     raise CardRefusedError(sw)
                 responses.append(bytes.fromhex(data))
@@ -165,46 +169,20 @@ class Phone:
             self.screen.wish = None
 
     def answer(self, rand: bytes, autn: bytes) -> Authenticated | ResyncNeeded | None:
-        """AUTHENTICATE in 3G context (TS 31.102 §7.1.2); None when the card finds the MAC wrong."""
-        data, sw = self._link.send_apdu(f"0088008122{'10' + rand.hex()}{'10' + autn.hex()}00")
-        if sw == "9862":
-            return None
-        if sw != "9000" and not sw.startswith("91"):
-            raise HlrRefusalError(Cause.ILLEGAL_MS)
-        raw = bytes.fromhex(data)
-        fields = _counted(raw[1:])
-        if raw[0] == 0xDC:
-            return ResyncNeeded(fields[0])
-        answer = Authenticated(fields[0], fields[1], fields[2], fields[3] if len(fields) > 3 else b"")
-        self._write(EF_KEYS, b"\0" + answer.ck + answer.ik)
-        return answer
+        """The card's answer to a 3G challenge; None when it finds the MAC wrong."""
+        return self._card.answer(rand, autn)
 
     def answer_gsm(self, rand: bytes) -> tuple[bytes, bytes]:
-        """AUTHENTICATE in GSM context (TS 31.102 §7.1.2): SRES and Kc."""
-        data, sw = self._link.send_apdu(f"0088008011{'10' + rand.hex()}00")
-        if sw != "9000" and not sw.startswith("91"):
-            raise HlrRefusalError(Cause.ILLEGAL_MS)
-        sres, kc = _counted(bytes.fromhex(data))
-        return sres, kc
+        """The card's answer to a 2G challenge: SRES and Kc."""
+        return self._card.answer_gsm(rand)
 
     def lose_service(self) -> None:
         """The serving network has thrown the phone out; it stays camped there without service."""
         self.serving, self.refusal = None, Cause.ROAMING_NOT_ALLOWED
 
     def _start_card(self) -> None:
-        """From reset to knowing the IMSI. A proactive command that waits is left to the next poll."""
         self._timers, self._events, self.screen.menu = [], b"", {}
-        self._link.reset_card()
-        if self._pin is not None:
-            self._link.send_apdu_checksw(f"0020000108{encode_code(self._pin).hex()}", "9???")
-        self._link.send_apdu_checksw("00a40004022fe2", "9???")
-        self.iccid = unpack_digits(self._read_current(10))
-        self._link.send_apdu_checksw("00a40004022f00", "9???")
-        template = dict(decode_tlvs(_trim(bytes.fromhex(self._link.send_apdu("00b2010400")[0]))))[0x61]
-        aid = dict(decode_tlvs(template))[0x4F]
-        self._link.send_apdu_checksw(f"00a40404{len(aid):02x}{aid.hex()}", "9???")
-        self._link.send_apdu_checksw(f"80100000{len(TERMINAL_PROFILE) // 2:02x}{TERMINAL_PROFILE}", "9???")
-        self.imsi = unpack_imsi(self._read(EF_IMSI))
+        self._card.start()
 
     async def _find_service(self) -> None:
         """Try networks in turn; without success stay camped on the first with limited service."""
@@ -214,7 +192,7 @@ class Phone:
         if not self._on:
             return
         for network in networks:
-            if network.plmn in self._forbidden():
+            if network.plmn in self._card.forbidden():
                 self.refusal = self.refusal or Cause.PLMN_NOT_ALLOWED
                 continue
             try:
@@ -222,11 +200,11 @@ class Phone:
             except HlrRefusalError as refusal:
                 self.refusal = refusal.cause
                 if refusal.cause is Cause.PLMN_NOT_ALLOWED:
-                    self._forbid(network.plmn)
+                    self._card.forbid(network.plmn)
                 continue
             self.serving = self.camped = network
             self.refusal, self._location_changed = None, True
-            self._write(EF_LOCI, bytes(4) + pack_plmn(network.plmn) + LAC.to_bytes(2, "big") + b"\xff\x00")
+            self._card.note_location(network.plmn)
             return
 
     async def _leave(self) -> None:
@@ -251,7 +229,7 @@ class Phone:
         if self._location_changed and self.serving and LOCATION_STATUS_EVENT in self._events:
             await self._envelope(EVENT_DOWNLOAD, IN_NORMAL_SERVICE + self._location())
         self._location_changed = False
-        _, sw = self._link.send_apdu("80f2000c")
+        _, sw = self._card.send("80f2000c")
         await self._do_proactive(sw)
         running, self._timers = self._timers, []
         for timer in running:
@@ -261,14 +239,14 @@ class Phone:
 
     async def _envelope(self, tag: int, body: bytes) -> None:
         envelope = encode_tlv(tag, body)
-        _, sw = self._link.send_apdu(f"80c20000{len(envelope):02x}{envelope.hex()}")
+        _, sw = self._card.send(f"80c20000{len(envelope):02x}{envelope.hex()}")
         await self._do_proactive(sw)
 
     async def _do_proactive(self, sw: str) -> None:
         for _ in range(PROACTIVE_MAX):
             if not sw.startswith("91"):
                 return
-            data, _ = self._link.send_apdu(f"80120000{sw[2:]}")
+            data, _ = self._card.send(f"80120000{sw[2:]}")
             body = dict(decode_tlvs(bytes.fromhex(data)))[0xD0]
             fields = dict(read_comprehension_tlvs(body))
             kind = fields[Tag.COMMAND_DETAILS][1]
@@ -307,39 +285,4 @@ class Phone:
     def _respond(self, details: bytes, result: int, further: bytes) -> str:
         outcome = bytes((result, 0x04)) if result == UNABLE else bytes((result,))  # 04: no service
         body = bytes.fromhex("8103") + details + bytes.fromhex("82028281") + encode_tlv(0x83, outcome) + further
-        return self._link.send_apdu(f"80140000{len(body):02x}{body.hex()}")[1]
-
-    def _forbidden(self) -> set[str]:
-        content = self._read(EF_FPLMN)
-        entries = (content[i : i + 3] for i in range(0, len(content), 3))
-        return {unpack_plmn(entry) for entry in entries if entry != b"\xff\xff\xff"}
-
-    def _forbid(self, plmn: str) -> None:
-        """Write the PLMN into EF.FPLMN, the oldest giving way (TS 31.102 §4.2.16)."""
-        content = self._read(EF_FPLMN)
-        self._write(EF_FPLMN, (pack_plmn(plmn) + content)[: len(content)])
-
-    def _read(self, fid: str) -> bytes:
-        self._link.send_apdu_checksw(f"00a4000402{fid}", "9???")
-        return self._read_current(0)
-
-    def _read_current(self, length: int) -> bytes:
-        return bytes.fromhex(self._link.send_apdu_checksw(f"00b00000{length:02x}", "9???")[0])
-
-    def _write(self, fid: str, content: bytes) -> None:
-        self._link.send_apdu_checksw(f"00a4000402{fid}", "9???")
-        self._link.send_apdu_checksw(f"00d60000{len(content):02x}{content.hex()}", "9???")
-
-
-def _counted(data: bytes) -> list[bytes]:
-    """Fields each preceded by its length."""
-    fields, at = [], 0
-    while at < len(data):
-        fields.append(data[at + 1 : at + 1 + data[at]])
-        at += 1 + data[at]
-    return fields
-
-
-def _trim(record: bytes) -> bytes:
-    """The one TLV at the start of a record, without its filling."""
-    return record[: 2 + record[1]]
+        return self._card.send(f"80140000{len(body):02x}{body.hex()}")[1]
