@@ -192,7 +192,7 @@ def _run(run: BatchRun, wanted: Wanted, where: LinkOptions, wait: float) -> list
     except (LinkError, KeyboardInterrupt) as error:
         _tell(str(error) or "interrupted")
     if run.waiting and any(outcome.result == REFUSED for outcome in outcomes):
-        _tell("a wrong ADM ends the batch: see whether the file's columns are right before another card pays for it")
+        _tell("a wrong code ends the batch: see whether the file's columns are right before another card pays for it")
     if run.waiting:
         _tell(f"{len(run.waiting)} cards are still to do; run the same command again to go on")
     return outcomes

@@ -29,7 +29,7 @@ from simcard.personalisation import Personalisation
 from simcard.provisioning_kinds import CardKind, recognise_kind
 from simcard.provisioning_plan import Write, plan_writes
 from simcard.readers.contract import Link
-from simcard.reading import select_usim, tries_left, verify
+from simcard.reading import CodeRefusedError, select_usim, tries_left, verify
 from simcard.uicc.codes import encode_code
 from simcard.uicc.files import ADM1, PIN1
 from simcard.uicc.milenage import Milenage, gsm_answer
@@ -45,7 +45,7 @@ class WrongCardError(ProvisioningError):
     """Another card than the one meant."""
 
 
-class AdmRefusedError(ProvisioningError):
+class AdmRefusedError(ProvisioningError, CodeRefusedError):
     """The card did not accept the ADM; it was tried once and must not be tried again."""
 
 
@@ -115,7 +115,7 @@ def provision_card(
     """Write `card` to the card on a connected `link`; with `dry_run`, only say what would be written.
 
     `before_verify` hears the kind and the tries left before any code is tried. Raises `WrongCardError`,
-    `AdmRefusedError`, `ProvisioningError` before anything was written, `FileError` and `LinkError` in the middle: a
+    `CodeRefusedError`, `ProvisioningError` before anything was written, `FileError` and `LinkError` in the middle: a
     repetition writes what is missing.
     """
     kind = _recognise(link, card)
@@ -127,11 +127,11 @@ def provision_card(
         )
     writes = plan_writes(card, kind)
     _require_files(link, writes)
-    if pin is not None:
-        verify(link, PIN1, pin)
     if dry_run:
         files = [_compare(link, write, differs="to write", show_keys=show_keys) for write in writes]
         return _tell(card, kind, "dry run", tries, "not asked", files)
+    if pin is not None:
+        verify(link, PIN1, pin)
     keys_are_there = check_keys(link, card) == "agree"
     _verify_adm(link, card, tries, last_try=last_try)
     files = [_write(link, write, show_keys=show_keys, keys_are_there=keys_are_there) for write in writes]

@@ -5,8 +5,8 @@
     for outcome in run.through_reader(LinkOptions(…)): …         # cards put into a reader, in any order
 
 Each card's outcome is in the journal, on disk, before the next is begun; what is done is passed over when the batch is
-run again, what failed is done again. An ADM that was refused is not: its card is passed over until it is named, and the
-batch stops there, because a file whose columns have slipped would cost every card a try. The journal has no keys.
+run again, what failed is done again. An ADM or PIN that was refused is not: its card is passed over until it is named,
+and the batch stops there, because a file whose columns have slipped would cost every card a try. No keys are noted.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from simcard.provisioning import (
 )
 from simcard.readers import Link, LinkOptions, MemoryLink, open_link
 from simcard.readers.options import CARD_WAIT_S
+from simcard.reading import CodeRefusedError
 from simcard.uicc import CardFolder, open_card, personalise
 
 DONE = ("provisioned", "made")
 DONE_ALREADY = "done already"
-REFUSED, TRYING, FAILED = "ADM refused", "trying", "failed"
+REFUSED, TRYING, FAILED = "code refused", "trying", "failed"
 BATCH_WAIT_S = 300.0
 
 
@@ -189,7 +190,7 @@ class BatchRun:
         try:
             outcome = do()
         except (LandfallError, OSError) as error:
-            result = REFUSED if isinstance(error, AdmRefusedError) else FAILED
+            result = REFUSED if isinstance(error, CodeRefusedError) else FAILED
             outcome = CardOutcome(card.iccid, card.imsi, "", result, None, "not asked", [], str(error))
         self._journal.add(self._entry(card, outcome.result, outcome.adm_tries, outcome.error))
         if outcome.ok or outcome.result == REFUSED:
@@ -203,7 +204,7 @@ class BatchRun:
         if entry.result in DONE and entry.digest == _digest(card):
             return DONE_ALREADY
         if entry.result == REFUSED and card.iccid not in self._again:
-            return "it refused its ADM; correct the ADM, then say --adm-again with its ICCID"
+            return "it refused its ADM or PIN; correct it, then say --adm-again with the ICCID"
         return None
 
     def _entry(self, card: Personalisation, result: str, tries: int | None, error: str | None = None) -> Entry:

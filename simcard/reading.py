@@ -21,6 +21,10 @@ from simcard.uicc.files import ADM1, PIN1
 USIM_RID_AND_APPLICATION = "a0000000871002"
 
 
+class CodeRefusedError(LandfallError):
+    """The card did not accept a PIN or ADM; it was tried once and must not be tried again as it is."""
+
+
 class SlotReport(msgspec.Struct, frozen=True):
     """One slot: its PLMN, whether it is the enabled one, and the fingerprint of its content."""
 
@@ -80,7 +84,7 @@ def select_usim(link: Link) -> None:
 
 
 def verify(link: Link, reference: int, code: str) -> None:
-    """VERIFY, once; a wrong code is a `LandfallError` with the tries that are left."""
+    """VERIFY, once; a wrong code is a `CodeRefusedError` with the tries that are left."""
     name = "ADM" if reference == ADM1 else "PIN"
     try:
         coded = encode_code(code)
@@ -89,7 +93,7 @@ def verify(link: Link, reference: int, code: str) -> None:
     _, sw = link.send_apdu(f"002000{reference:02x}08{coded.hex()}")
     if not sw.startswith(("90", "91")):
         left = f"{int(sw[3], 16)} tries left; it was not tried again" if sw.startswith("63c") else f"the card says {sw}"
-        raise LandfallError(f"the {name} is not accepted: {left}")
+        raise CodeRefusedError(f"the {name} is not accepted: {left}")
 
 
 def tries_left(link: Link, reference: int) -> int | None:

@@ -109,12 +109,12 @@ def test_a_wrong_adm_ends_the_batch_and_is_not_tried_again_until_it_is_corrected
     batched(batch)
     batch.write_text("\n".join([HEADER, row(0, ADM="99999999", SPN="New"), row(1, SPN="New"), row(2, SPN="New")]))
     outcomes, told = batched(batch, exit_code=1)
-    assert [(o["iccid"], o["result"]) for o in outcomes] == [(ICCIDS[0], "ADM refused")]
+    assert [(o["iccid"], o["result"]) for o in outcomes] == [(ICCIDS[0], "code refused")]
     assert "2 tries left" in outcomes[0]["error"]
-    assert "a wrong ADM ends the batch" in told
+    assert "a wrong code ends the batch" in told
     outcomes, told = batched(batch, exit_code=1)
     assert [o["iccid"] for o in outcomes] == ICCIDS[1:3]
-    assert f"card {ICCIDS[0]} is passed over: it refused its ADM" in told
+    assert f"card {ICCIDS[0]} is passed over: it refused its ADM or PIN" in told
     batch.write_text("\n".join([HEADER, row(0, SPN="New"), row(1, SPN="New"), row(2, SPN="New")]))
     outcomes, _ = batched(batch, "--adm-again", ICCIDS[0])
     assert [(o["iccid"], o["result"]) for o in outcomes] == [(ICCIDS[0], "provisioned")]
@@ -166,3 +166,18 @@ def test_what_excludes_each_other_is_told(batch: Path, folder: str) -> None:
         batched(batch, "--network", "csv")
     with pytest.raises(LandfallError, match=r"K: \(hidden, 2 characters\) is not 32 hex"):
         invoke("provision", "--card", folder, "--k", "00")
+
+
+def test_a_wrong_pin_ends_the_batch_as_a_wrong_adm_does(tmp_path: Path) -> None:
+    for n in range(2):
+        home = ["--imsi", "001010000000001", "--plmn", "00101", "--smsc", "+10000000", "--pin", "1234"]
+        invoke("new", str(tmp_path / "cards" / ICCIDS[n]), *home, "--iccid", ICCIDS[n], "--adm", f"1234567{n}")
+    batch = tmp_path / "cards.csv"
+    batch.write_text("\n".join([HEADER, row(0), row(1)]))
+    outcomes, _ = batched(batch, "--pin", "0000", "--dry-run")
+    assert {o["result"] for o in outcomes} == {"dry run"}
+    outcomes, _ = batched(batch, "--pin", "0000", exit_code=1)
+    assert [(o["iccid"], o["result"]) for o in outcomes] == [(ICCIDS[0], "code refused")]
+    assert outcomes[0]["error"] == "the PIN is not accepted: 2 tries left; it was not tried again"
+    outcomes, _ = batched(batch, "--pin", "1234", "--adm-again", ICCIDS[0])
+    assert [o["result"] for o in outcomes] == ["provisioned"] * 2
