@@ -90,7 +90,7 @@ def _find_ragged(path: Path) -> str | None:
             fields = len(next(rows))
             for record, row in enumerate(rows, 1):
                 if row and len(row) != fields:
-                    return f"record {record} has {len(row)} fields, the header {fields}: is it cut short, or a comma unquoted?"
+                    return f"record {record} has {len(row)} fields, the header {fields}: cut short, or unquoted?"
     except (OSError, ValueError, csv.Error, StopIteration):
         pass
     return None
