@@ -135,6 +135,11 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "bad").exists()
 
 
+def test_chunks_are_bounded_by_octets_too() -> None:
+    sizes = [1, processes.CHUNK_OCTETS, processes.CHUNK_OCTETS, *[1] * 2500]
+    assert [len(chunk) for chunk in processes.in_chunks(sizes, lambda size: size)] == [1, 1, 1, 1000, 1000, 500]
+
+
 def test_json_lines_make_the_same_file_again(tmp_path: Path) -> None:
     path = write(tmp_path, tap_batch.one_of_each())
     with open_tap(path) as tap:

@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -236,8 +235,7 @@ class TapStream:
         """
         if self.kind not in _LISTS:
             return
-        spans = self.spans()
-        chunks = iter(lambda: list(islice(spans, processes.CHUNK)), [])
+        chunks = processes.in_chunks(self.spans(), lambda span: span[2])
         workers = (os.cpu_count() or 1) if workers is None else workers
         node = _LISTS[self.kind][1]
         if workers <= 1 or self.size < processes.PARALLEL_FROM:

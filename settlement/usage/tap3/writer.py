@@ -137,7 +137,7 @@ def write_lines(source: Path, path: Path, workers: int | None = None) -> Totals:
                 return Totals()
             if first.keys() != {"transferBatch"} or not isinstance(header := first["transferBatch"], dict):
                 raise LandfallError("line 1 must be an object with the one name transferBatch, or notification")
-            chunks = iter(lambda: list(islice(lines, processes.CHUNK)), [])
+            chunks = processes.in_chunks(lines, lambda line: len(line[1]))
             work = partial(_encode_lines, header.get("networkInfo", {}))
             workers = (os.cpu_count() or 1) if workers is None else workers
             if workers <= 1 or source.stat().st_size < processes.PARALLEL_FROM:
