@@ -22,8 +22,10 @@ MAX_LINE: Final = 64 * 1024
 """Octets of a line: a billing system's have some hundred."""
 MAX_COLUMNS: Final = 1000
 """Columns of a row; spreadsheets end at 16,384, usage long before."""
-MAX_UNPACKED: Final = 1024 * 1024 * 1024
-"""Octets of an XLSX file unpacked: ten million rows; more is a bomb."""
+MAX_UNPACKED: Final = 256 * 1024 * 1024
+"""Octets of an XLSX file unpacked: a million rows, which is what a sheet holds; more is a bomb."""
+MAX_STRINGS: Final = 32 * 1024 * 1024
+"""Octets of the strings a workbook's cells share, which are read into memory whole."""
 MAX_RATIO: Final = 200
 """How many times smaller an XLSX part may have been packed: real sheets reach thirty."""
 SHOWN: Final = 80
@@ -145,7 +147,7 @@ def _read_xlsx(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine
         raise LandfallError(f"{path}: is no XLSX workbook: {error}") from None
     names: list[str] | None = None
     try:
-        for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
+        for line, cells in enumerate(_sheet_rows(path, sheet), 1):
             if line <= mapping.skip:
                 continue
             texts = [_shown(cell, mapping) for cell in cells]
@@ -155,6 +157,18 @@ def _read_xlsx(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine
                 yield line, dict(zip(names or _numbers(len(texts)), texts, strict=False))
     finally:
         book.close()
+
+
+def _sheet_rows(path: Path, sheet: Any) -> Iterator[tuple[object, ...]]:
+    rows = sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS)
+    while True:
+        try:
+            cells = next(rows, None)
+        except Exception as error:  # as above: of a damaged archive, of damaged XML
+            raise LandfallError(f"{path}: sheet {sheet.title!r} cannot be read to its end: {error}") from None
+        if cells is None:
+            return
+        yield cells
 
 
 def _check_archive(path: Path) -> None:
@@ -167,6 +181,8 @@ def _check_archive(path: Path) -> None:
         if part.file_size > MAX_RATIO * max(part.compress_size, 1024):
             told = f"{part.filename} unpacks from {part.compress_size} to {part.file_size} octets"
             raise LandfallError(f"{path}: {told}: a bomb, not a workbook")
+        if part.filename.endswith("sharedStrings.xml") and part.file_size > MAX_STRINGS:
+            raise LandfallError(f"{path}: {part.filename} has {part.file_size} octets: more than {MAX_STRINGS}")
     if (total := sum(part.file_size for part in parts)) > MAX_UNPACKED:
         raise LandfallError(f"{path}: unpacks to {total} octets: more than {MAX_UNPACKED}")
 

@@ -146,6 +146,18 @@ def test_a_workbook_is_read_like_its_csv(tmp_path: Path) -> None:
     assert found == [NetworkUsage("262011234567890", "data", NINE, 1500, "25001", 0, 180)]
 
 
+def test_a_damaged_sheet_is_told(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(HEAD.strip().split(";"))
+    book.save(tmp_path / "whole.xlsx")
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole, zipfile.ZipFile(tmp_path / "cut.xlsx", "w") as cut:
+        for part in whole.infolist():
+            octets = whole.read(part)
+            cut.writestr(part.filename, octets[:-40] if "sheet1" in part.filename else octets)
+    with pytest.raises(LandfallError, match="cannot be read to its end"):
+        read(tmp_path, (tmp_path / "cut.xlsx").read_bytes(), 'format = "xlsx"\n' + MAPPING, "cut.xlsx")
+
+
 def test_a_zip_bomb_is_refused_unopened(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/worksheets/sheet1.xml", b"\0" * 20_000_000)
