@@ -9,7 +9,7 @@ from settlement.money import MoneyError, check_amount, parse_sdrt
 from settlement.netting.model import Debt, NettingError, Pair
 
 MAX_DEBTS: Final = 5_000_000
-"""Rows of one file: five times the largest cycle measured, some 2 GB in memory."""
+"""Rows of one file: five times the largest cycle measured, some 3 GB in memory."""
 MAX_NAME: Final = 64
 """Characters of an operator's name; ids on the ledger are shorter."""
 
