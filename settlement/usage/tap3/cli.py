@@ -179,14 +179,8 @@ def _show(report: Report) -> None:
     told = f"{report.file}: {report.verdict}, {report.records:,} records, {sum(report.counts.values()):,} findings"
     console.print(told, style=_TOLD[report.verdict], markup=False, soft_wrap=True)
     for one in report.findings:
-        place = (
-            f"record {one.record}, octet {one.offset}"
-            if one.record
-            else f"octet {one.offset}"
-            if one.offset
-            else "batch"
-        )
-        where = ", ".join(filter(None, (place, one.field)))
+        at = (f"record {one.record}" if one.record else "", f"octet {one.offset}" if one.offset else "", one.field)
+        where = ", ".join(filter(None, at)) or "the file"
         line = f"  {one.severity} {one.code} {one.rule}: {where}: {one.message}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if (more := sum(report.counts.values()) - len(report.findings)) > 0:
