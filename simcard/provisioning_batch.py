@@ -294,5 +294,8 @@ def _require_harmless(path: Path) -> None:
                         if b"<!DOCTYPE" in (seen := (tail + chunk).replace(b"\0", b"")):
                             raise BatchError(f"{path.name}: {part.filename} declares a document type: not a batch")
                         tail = seen[-16:]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except LandfallError:
+        raise
+    except Exception as error:
+        # zipfile lets what its decompressors and decoders raise through.
         raise BatchError(f"{path.name} is no XLSX: {error}") from None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import string
+import tempfile
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from simcard.personalisation import Personalisation
-from simcard.provisioning_batch import COLUMNS, BatchError, parse_csv
+from simcard.provisioning_batch import COLUMNS, BatchError, parse_csv, read_batch
 
 digits = st.text(string.digits, min_size=6, max_size=15)
 numbers = digits.map(lambda text: "+" + text)
@@ -67,3 +70,30 @@ def test_any_cells_are_cards_or_a_clear_error(headings: list[str], rows: list[li
     text = io.StringIO()
     csv.writer(text).writerows([headings, *rows])
     assert outcome(text.getvalue().encode("utf-8", "replace")).startswith("cards.csv")
+
+
+def _workbook() -> bytes:
+    book, file = Workbook(write_only=True), io.BytesIO()
+    sheet = book.create_sheet()
+    sheet.append(["ICCID", "IMSI", "SPN"])
+    sheet.append(["8999900000000000011", "250990000000001", "Home"])
+    book.save(file)
+    return file.getvalue()
+
+
+WORKBOOK = _workbook()
+
+
+@given(st.lists(st.tuples(st.integers(0, len(WORKBOOK) - 1), st.integers(0, 255)), max_size=12), st.integers(0, 400))
+def test_a_damaged_workbook_is_cards_or_a_clear_error(damage: list[tuple[int, int]], cut: int) -> None:
+    content = bytearray(WORKBOOK)
+    for at, byte in damage:
+        content[at] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cards.xlsx"
+        path.write_bytes(content[: len(content) - cut] if cut > 200 else content)
+        try:
+            told = f"cards.xlsx: {len(read_batch(path))} cards"
+        except BatchError as error:
+            told = str(error)
+    assert "cards.xlsx" in told
