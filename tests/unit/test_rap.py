@@ -11,7 +11,7 @@ from settlement.usage.tap3.checks import validate
 from settlement.usage.tap3.rap import Returned, describe, error_context, write_return
 from settlement.usage.tap3.sequence import SequenceBook
 from settlement.usage.tap3.stream import open_tap
-from settlement.usage.tap3.writer import write_batch
+from settlement.usage.tap3.writer import write_batch, write_element
 from tests import tap_batch
 
 NOW = 1_793_523_600
@@ -66,6 +66,27 @@ def test_missing_numbers_are_asked_for(tmp_path: Path) -> None:
     assert missing == [("99998", "00001")]
     _, [detail] = returns(tmp_path, [tap_batch.call()], missing=missing)
     assert detail == {"missingReturn": {"startMissingSeqNumber": "99998", "endMissingSeqNumber": "00001"}}
+
+
+def test_a_notification_goes_back_whole(tmp_path: Path) -> None:
+    notification = tap_batch.header()["batchControlInfo"] | {"releaseVersionNumber": 99}
+    write_element(tmp_path / "in.tap", {"notification": notification})
+    write_return(tmp_path / "out", tmp_path / "in.tap", validate(tmp_path / "in.tap"), sequence=1, created_s=NOW)
+    with open_tap(tmp_path / "out", rap=True) as rap:
+        [record] = rap.records()
+    error = record.value["fatalReturn"]["notificationError"]
+    assert error["notification"] == notification
+    assert [item["pathItemId"] for item in error["errorDetail"][0]["errorContext"]] == [2, 201]
+
+
+def test_a_section_larger_than_a_record_goes_back(tmp_path: Path) -> None:
+    header = tap_batch.header()
+    header["networkInfo"]["recEntityInfo"] *= 20_000  # the same code again and again
+    write_batch(tmp_path / "in.tap", header, [])
+    write_return(tmp_path / "out", tmp_path / "in.tap", validate(tmp_path / "in.tap"), sequence=1, created_s=NOW)
+    with open_tap(tmp_path / "out", rap=True) as rap:
+        [record] = rap.records()
+    assert len(record.value["fatalReturn"]["networkInfoError"]["networkInfo"]["recEntityInfo"]) == 20_000
 
 
 def test_a_correct_file_returns_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from landfall.errors import LandfallError
 from settlement.usage.tap3.ber import LIST, Node, grammar
@@ -116,6 +117,17 @@ def _control(header: Fields, report: Report, sequence: int, created_s: int) -> F
 
 
 def _fatal(report: Report, header: Fields) -> Fields:
+    if report.kind == "notification":
+        root = grammar("DataInterChange")
+        listed = [
+            _error(root, replace(one, field=f"notification.{one.field.removeprefix('batchControlInfo.')}"))
+            for one in report.findings
+            if one.severity == "fatal"
+        ]
+        return {
+            "fileSequenceNumber": report.sequence,
+            "notificationError": {"notification": header, "errorDetail": listed},
+        }
     errors: dict[str, list[Fields]] = defaultdict(list)
     for one in report.findings:
         if one.severity == "fatal":

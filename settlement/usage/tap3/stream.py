@@ -200,6 +200,7 @@ class TapStream:
     def spans(self) -> Iterator[Span]:
         """Where each record is, found without decoding any. Raises `TapError`."""
         at, end = self._records
+        limit = MAX_RECORD if self.kind == "transferBatch" else MAX_SECTION  # a fatal return holds a section
         number = 0
         while at < end:
             start = at
@@ -208,8 +209,8 @@ class TapStream:
                 at = read_header(self._map, at, end)[3]
             except BerError as error:
                 raise TapError(self.path, error.why, offset=error.offset, record=number) from None
-            if at - start > MAX_RECORD:
-                why = f"the record has {at - start} octets: more than {MAX_RECORD}"
+            if at - start > limit:
+                why = f"the record has {at - start} octets: more than {limit}"
                 raise TapError(self.path, why, offset=start, record=number)
             yield number, start, at - start
 
