@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import time
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from settlement.ledger.rows import MUTABLE
 from settlement.ledger.state import ROW_TYPES, Account, Ledger, Request, Row, State
 from settlement.ledger.store import LedgerStore
 from settlement.ledger.tables import TABLES
-from tests.integration.ledger_world import LedgerWorld, Member, serve_ledger, start_ledger
+from tests.integration.ledger_world import LedgerWorld, Member, serve_ledger, start_ledger, wait_until_ready
 
 KILLS = 24
 """Every third is PostgreSQL, the others API processes."""
@@ -122,28 +122,33 @@ async def write_through_kills(nodes: Nodes, chance: random.Random) -> list[Journ
     """Several operators write while things die; returns their journals."""
     world = nodes.world
     stop, journals = asyncio.Event(), [Journal() for _ in range(WRITERS)]
-    async with world.operator() as visited:
+    async with AsyncExitStack() as operators:
+        visited = await operators.enter_async_context(world.operator())
         offer = await visited.publish()
-        writing = [asyncio.create_task(live_through(world, offer, journal, stop)) for journal in journals]
+        homes = [await operators.enter_async_context(world.operator(minted=10**12)) for _ in journals]
+        writing = [
+            asyncio.create_task(live_through(home, offer, journal, stop))
+            for home, journal in zip(homes, journals, strict=True)
+        ]
         for number in range(KILLS):
             await asyncio.sleep(chance.uniform(0.1, 0.8))
             await asyncio.to_thread(nodes.kill_one, chance, number)
             await asyncio.to_thread(nodes.keep_serving)
         await asyncio.sleep(1)
         await asyncio.to_thread(nodes.keep_serving)
+        await asyncio.to_thread(wait_until_ready, world.url, world.process)
         stop.set()
         await asyncio.gather(*writing)
     return journals
 
 
-async def live_through(world: LedgerWorld, offer: Any, journal: Journal, stop: asyncio.Event) -> None:
+async def live_through(home: Member, offer: Any, journal: Journal, stop: asyncio.Event) -> None:
     """One home operator writes through all kills, then learns what it does not know by id."""
-    async with world.operator(minted=10**12) as home:
-        await write(home, offer, journal, stop)
-        unknown = [raw for raw in journal.sent if raw not in journal.receipts and raw not in journal.rejections]
-        await learn(home.client, unknown, journal)
-        escrow = (await home.client.account()).escrow
-        assert escrow == sum(request.escrow for request in await home.client.requests(role="home"))
+    await write(home, offer, journal, stop)
+    unknown = [raw for raw in journal.sent if raw not in journal.receipts and raw not in journal.rejections]
+    await learn(home.client, unknown, journal)
+    escrow = (await home.client.account()).escrow
+    assert escrow == sum(request.escrow for request in await home.client.requests(role="home"))
 
 
 async def learn(client: LedgerClient, unknown: list[bytes], journal: Journal) -> None:

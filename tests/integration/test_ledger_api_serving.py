@@ -25,11 +25,11 @@ from tests.integration.ledger_world import ORIGIN, Keys, LedgerWorld, fresh_data
 
 
 @pytest.fixture
-def own_ledger(tmp_path: Path) -> Iterator[LedgerWorld]:
+def own_ledger(server_folder: Path) -> Iterator[LedgerWorld]:
     """A ledger with an embedded server of its own, to be treated badly."""
-    with start_ledger(tmp_path, None, parameters=Parameters(offer_fee_per_day=10)) as world:
+    with start_ledger(server_folder, None, parameters=Parameters(offer_fee_per_day=10)) as world:
         yield world
-    ensure_server(tmp_path).stop()
+    ensure_server(server_folder).stop()
 
 
 def run_landfall(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -127,11 +127,11 @@ def audit_golden(*options: str | Path) -> subprocess.CompletedProcess[str]:
 def test_an_audit_shows_what_it_proved() -> None:
     shown = audit_golden()
     assert shown.returncode == 0, shown.stderr
-    for text in ("Every signature, rule and balance holds", "insurer", "14.400000 SDRt", "5 usage"):
+    for text in ("Every signature, rule and balance holds", "insurer", "15.100000 SDRt", "5 usage"):
         assert text in shown.stdout
     document: Any = msgspec.json.decode(audit_golden("--json", "--checkpoint", GOLDEN / "log/checkpoint").stdout)
     assert document["ok"] is True
-    assert document["report"]["continues"] == document["report"]["entries"] == 58
+    assert document["report"]["continues"] == document["report"]["entries"] == 61
 
 
 def test_an_audit_names_the_first_bad_entry_and_ends_with_1(tmp_path: Path) -> None:
