@@ -5,7 +5,8 @@
 
 Each node has a database, a data folder, keys and a key-encryption key of its own, and is reached through its HTTP API
 only. The issuer and the auditor have no node: they use the SDK, as such parties may. Networks and phones live here, in
-this process, and nodes reach them over loopback HTTP as `simulator.field_app` has it.
+this process, and nodes reach them on loopback: over HTTP as `simulator.field_app` has it, cards by SMPP through
+`simulator.smsc`.
 
 What an earlier demonstration left in the folder is ended and removed first; nothing else on the machine is touched.
 """
