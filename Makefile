@@ -23,8 +23,11 @@ lint: .venv/.installed ## ruff, mypy --strict and the downward-only imports
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
-bench: .venv/.installed ## measure transactions/s, usage records/s, latency and replay; results in build/bench/
+bench: .venv/.installed ## measure the ledger, cards over the air, TAP files and settlement; results in build/bench/
 	$(BIN)/python -m loadtests.bench $(ARGS)
+	$(BIN)/python -m loadtests.ota_bench
+	$(BIN)/python -m loadtests.tap_bench
+	$(BIN)/python -m loadtests.settlement_bench
 
 serve: .venv/.installed ## start a ledger node on 127.0.0.1:8400, data in ./data (ARGS="--port 9000")
 	$(BIN)/landfall serve --role ledger $(ARGS)

@@ -4,13 +4,10 @@
     python -m loadtests.bench --seconds 10 --open-requests 0
 
 Everything is on this machine: PostgreSQL with fsync, two API processes and the generator. Rejections are not counted.
-A table is printed, `build/bench/ledger.json` written. Figures of one machine compare with each other, not with another's.
+A table is printed, `build/bench/ledger.json` written.
 """
 
 import asyncio
-import json
-import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -20,11 +17,11 @@ from typing import Annotated, Any, Final
 
 import typer
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
 from landfall.postgres import ensure_server
 from loadtests.cast import admit_cast, make_cast, now_ms, open_pairs
+from loadtests.figures import Figure, console, measured, publish
 from loadtests.generator import Measured, run_requests, run_usage
 from loadtests.nodes import LedgerUnderTest, serve_ledger
 from loadtests.stages import measure_stages
@@ -40,20 +37,13 @@ RECORDS_A_REQUEST, REQUESTS_A_REPORT, PAIRS = 30, 20, 24
 LATENCY_SEQUENCE: Final = 200
 LATENCY_SHARE: Final = 0.8
 
-Row = dict[str, Any]
-console = Console()
 
-
-def row(name: str, value: float, unit: str, target: str = "", note: str = "", **more: object) -> Row:
-    """One line of the result."""
-    console.print(f"  {name}: [bold]{value:,.4g}[/bold] {unit} {f'({note})' if note else ''}")
-    return {"name": name, "value": value, "unit": unit, "target": target, "note": note, **more}
-
-
-async def measure_ledger(ledger: LedgerUnderTest, *, seconds: float, operators: int, open_requests: int) -> list[Row]:
+async def measure_ledger(
+    ledger: LedgerUnderTest, *, seconds: float, operators: int, open_requests: int
+) -> list[Figure]:
     """The rows measured against a running ledger."""
     cast = make_cast(SEED, operators, now_ms())
-    rows: list[Row] = []
+    rows: list[Figure] = []
     async with ledger.client() as client:
         console.print(f"admitting {operators} operators, {2 * operators} offers …")
         await admit_cast(client, ledger.issuer, SEED, cast)
@@ -65,13 +55,13 @@ async def measure_ledger(ledger: LedgerUnderTest, *, seconds: float, operators: 
         await requests(3)  # warm
         steady = await requests(seconds)
         rows.append(
-            row(
+            measured(
                 "transactions, signed one by one",
                 steady.rate,
                 "tx/s",
                 "10,000",
                 f"{steady.rejected} rejected, p99 {steady.percentile(0.99):.3f} s",
-                timeline=steady.timeline,
+                series=steady.timeline,
             )
         )
         paced = await run_requests(
@@ -83,7 +73,7 @@ async def measure_ledger(ledger: LedgerUnderTest, *, seconds: float, operators: 
             rate=steady.rate * LATENCY_SHARE,
         )
         rows.append(
-            row(
+            measured(
                 "p99 to durable at 80 %",
                 paced.percentile(0.99),
                 "s",
@@ -93,7 +83,7 @@ async def measure_ledger(ledger: LedgerUnderTest, *, seconds: float, operators: 
         )
         usage = await run_usage(client, pairs, seconds=seconds, records=RECORDS_A_REQUEST, senders=SENDERS)
         rows.append(
-            row(
+            measured(
                 "usage records",
                 usage.units / usage.seconds,
                 "records/s",
@@ -110,7 +100,7 @@ async def measure_ledger(ledger: LedgerUnderTest, *, seconds: float, operators: 
                 console.print(f"  {filled:,}")
             late = await requests(seconds)
             rows.append(
-                row(
+                measured(
                     "transactions with a million open" if open_requests == 10**6 else "transactions, many open",
                     late.rate,
                     "tx/s",
@@ -122,7 +112,7 @@ async def measure_ledger(ledger: LedgerUnderTest, *, seconds: float, operators: 
     return rows
 
 
-async def measure_audit(ledger: LedgerUnderTest, folder: Path, live: float) -> list[Row]:
+async def measure_audit(ledger: LedgerUnderTest, folder: Path, live: float) -> list[Figure]:
     """Export the log and replay it from the files alone."""
     async with LedgerStore.open(ledger.database_url) as store, ledger.client() as client:
         begin = time.perf_counter()
@@ -130,8 +120,8 @@ async def measure_audit(ledger: LedgerUnderTest, folder: Path, live: float) -> l
         exported = time.perf_counter() - begin
     report = await asyncio.to_thread(audit, folder, ledger.log)
     return [
-        row("export", report.entries / exported, "entries/s"),
-        row(
+        measured("export", report.entries / exported, "entries/s"),
+        measured(
             "auditor's replay",
             report.rate,
             "entries/s",
@@ -141,7 +131,7 @@ async def measure_audit(ledger: LedgerUnderTest, folder: Path, live: float) -> l
     ]
 
 
-def measure_pgbench(dsn: str, seconds: int) -> list[Row]:
+def measure_pgbench(dsn: str, seconds: int) -> list[Figure]:
     """Pgbench's TPC-B on the same server, where pgbench is installed: what the machine's disk and cores give."""
     program = shutil.which("pgbench") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/pgbench")), None)
     if program is None:
@@ -152,7 +142,7 @@ def measure_pgbench(dsn: str, seconds: int) -> list[Row]:
         [program, "-c", "8", "-j", "2", "-T", str(seconds), dsn], check=True, capture_output=True, text=True
     )
     line = next(line for line in done.stdout.splitlines() if line.startswith("tps"))
-    return [row("pgbench TPC-B beside it", float(line.split()[2]), "tx/s", note="8 clients, scale 10")]
+    return [measured("pgbench TPC-B beside it", float(line.split()[2]), "tx/s", note="8 clients, scale 10")]
 
 
 def main(
@@ -169,44 +159,28 @@ def main(
         server = ensure_server(folder / "data")
         try:
             server.create_database("ledger")
-            rows: list[Row] = []
+            rows: list[Figure] = []
             with serve_ledger(folder / "node", server.dsn("ledger"), workers=workers) as ledger:
                 rows += uvloop.run(
                     measure_ledger(ledger, seconds=seconds, operators=operators, open_requests=open_requests)
                 )
-                rows += asyncio.run(measure_audit(ledger, folder / "export", rows[0]["value"]))
+                rows += asyncio.run(measure_audit(ledger, folder / "export", rows[0].value))
             server.create_database("stages")
             shares = asyncio.run(measure_stages(server.dsn("stages")))
             server.create_database("pgbench")
             rows += measure_pgbench(server.dsn("pgbench"), max(5, int(seconds / 4)))
         finally:
             server.stop()
-    machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
-    output.write_text(json.dumps({"machine": machine, "rows": rows, "stages": shares}, indent=2))
-    _print(rows, shares, machine)
+    publish(rows, output, stages=shares)
+    _show_stages(shares)
 
 
-def _print(rows: list[Row], shares: dict[str, float], machine: dict[str, Any]) -> None:
-    table = Table("measured", "value", "unit", "target", "note", title=f"{machine['cpu']}, {machine['cores']} cores")
-    for one in rows:
-        table.add_row(
-            one["name"],
-            f"{one['value']:,.4g}" if one["value"] < 10 else f"{one['value']:,.0f}",
-            one["unit"],
-            one["target"],
-            one["note"],
-        )
-    console.print(table)
+def _show_stages(shares: dict[str, float]) -> None:
     total = sum(shares.values())
     table = Table("stage of a request", "µs each", "share", title="where the time goes, in one process")
     for stage, seconds in shares.items():
         table.add_row(stage, f"{seconds * 1e6:.1f}", f"{100 * seconds / total:.0f} %")
     console.print(table)
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ short messages there and one proof of receipt back, and counts when the proof is
 """
 
 import asyncio
-import json
 import multiprocessing
 import secrets
 import tempfile
@@ -26,6 +25,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from landfall import keystore
 from landfall.migrations import async_url
 from landfall.postgres import ensure_server
+from loadtests.figures import measured, publish
 from ota.delivery import Verdict, deliver, prepare
 from ota.keysets import CardKeys
 from ota.outbox import KeyCipher, PostgresOutbox, metadata
@@ -201,9 +201,7 @@ def main(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix="bench-") as name:
         rows = measure_ota(Path(name).resolve(), seconds=seconds, cards=cards)
-    output.write_text(json.dumps(rows, indent=2))
-    for row, value in rows.items():
-        typer.echo(f"{row:42} {value:12,.4f}" if row.endswith("_s") else f"{row:42} {value:12,.0f} /s")
+    publish([measured(name, value, "s" if name.endswith("_s") else "/s") for name, value in rows.items()], output)
 
 
 if __name__ == "__main__":

@@ -4,24 +4,21 @@
     python -m loadtests.settlement_bench --scale 0.1       # a tenth of the debts and records
 
 Every netting is verified as a validator would; every reconciliation is told how many differences were put in and fails
-if it finds another number. A table is printed, `build/bench-settlement.json` written. Figures of one machine compare
+if it finds another number. A table is printed, `build/bench/settlement.json` written. Figures of one machine compare
 with each other, not with another's: look at the load of the machine beside them.
 """
 
-import json
-import os
 import resource
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import numpy as np
 import polars as pl
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from loadtests.figures import Figure, measured, publish
 from settlement.netting import Debt, Method, net, verify
 from settlement.reconciliation import Kind, read_records, reconcile, summarise
 
@@ -34,9 +31,6 @@ CHANGED: Final = 100
 MONTH_S: Final = 30 * 86_400
 FIRST_MS: Final = 1_790_812_800_000
 """2026-10-01T00:00:00Z."""
-
-Row = dict[str, Any]
-console = Console()
 
 
 def make_debts(operators: int, debts: int, *, skewed: bool) -> list[Debt]:
@@ -53,7 +47,7 @@ def make_debts(operators: int, debts: int, *, skewed: bool) -> list[Debt]:
     ]
 
 
-def measure_netting(scale: float) -> list[Row]:
+def measure_netting(scale: float) -> list[Figure]:
     """Solver and verifier, even and skewed debts."""
     rows = []
     for operators, debts, target in CYCLES:
@@ -72,7 +66,7 @@ def measure_netting(scale: float) -> list[Row]:
                 f"{netting.saved_percent} % saved, novation {novation.saved_percent} %; "
                 f"with merging and proof {whole_s:.2f} s of processor, verified in {verify_s:.2f} s"
             )
-            rows.append(_row(f"set-off, {name}", netting.solver_s, "s in the solver", f"{target} s", note))
+            rows.append(measured(f"set-off, {name}", netting.solver_s, "s in the solver", f"{target} s", note))
     return rows
 
 
@@ -105,7 +99,7 @@ def make_records(count: int, folder: Path, ending: str) -> tuple[Path, Path, dic
     return *files, {Kind.AMOUNT: some, Kind.DUPLICATE: some, Kind.MISSING_HERE: 0}
 
 
-def measure_reconciliation(scale: float) -> list[Row]:
+def measure_reconciliation(scale: float) -> list[Figure]:
     """Reading, pairing and summing up, from CSV and from Parquet."""
     rows, count = [], max(CHANGED, int(RECORDS * scale))
     for ending in ("csv", "parquet"):
@@ -124,30 +118,19 @@ def measure_reconciliation(scale: float) -> list[Row]:
             f"reading {read_s:.2f} s, pairing {report.seconds:.2f} s, {processor_s:.2f} s of processor; "
             f"{report.breaks_in_all:,} differences found"
         )
-        rows.append(_row(f"reconciliation, {count:,} against {count:,}, {ending}", whole_s, "s", "5 s", note))
+        rows.append(measured(f"reconciliation, {count:,} against {count:,}, {ending}", whole_s, "s", "5 s", note))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # KiB on Linux
-    rows.append(_row("peak memory of this process, making the data included", peak, "GiB", "2 GB", ""))
+    rows.append(measured("peak memory of this process, making the data included", peak, "GiB", "2 GB", ""))
     return rows
-
-
-def _row(name: str, value: float, unit: str, target: str, note: str) -> Row:
-    console.print(f"  {name}: [bold]{value:,.3g}[/bold] {unit} {note}")
-    return {"name": name, "value": value, "unit": unit, "target": target, "note": note}
 
 
 def main(
     scale: Annotated[float, typer.Option(min=0.001, max=10, help="Share of the debts and records.")] = 1.0,
-    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench-settlement.json"),
+    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench/settlement.json"),
 ) -> None:
     """Measure netting and reconciliation."""
     rows = measure_reconciliation(scale) + measure_netting(scale)
-    load = os.getloadavg()[0]
-    table = Table("what", "measured", "target", title=f"{os.cpu_count()} processors, load {load:.1f}")
-    for row in rows:
-        table.add_row(row["name"], f"{row['value']:,.3g} {row['unit']}", row["target"])
-    console.print(table)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"processors": os.cpu_count(), "load": load, "rows": rows}, indent=2) + "\n")
+    publish(rows, output)
 
 
 if __name__ == "__main__":

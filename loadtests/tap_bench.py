@@ -2,7 +2,7 @@
 
     python -m loadtests.tap_bench --calls 100000
 
-`measure_tap` gives rows for `build/bench.json`. Figures of one machine compare with each other, not with another's.
+A table is printed, `build/bench/tap.json` written. Figures of one machine compare with each other, not with another's.
 """
 
 import os
@@ -11,50 +11,47 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from loadtests.figures import Figure, measured, publish
 from settlement.ledger.messages import UsageRecord
 from settlement.usage.tap3.ber import decode_element, encode_element, grammar
 from settlement.usage.tap3.checks import validate
 from settlement.usage.tap3.stream import Record, open_tap
 from settlement.usage.tap3.usage import Batch, Settled, to_usage, write_settled
 
-Row = dict[str, Any]
 
-
-def measure_tap(calls: int = 50_000) -> list[Row]:
+def measure_tap(calls: int = 50_000) -> list[Figure]:
     """Rows of calls/s: encoding and decoding alone on one core, whole files by one process and by all."""
     processors = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.tap"
         batch = Batch("RUS01", "DEUD1", 1, 1_793_523_600, 1_793_523_600)
         grammar("CallEvent")  # made once a process
-        rows = [_row("TAP written, file of GPRS calls", calls, lambda: write_settled(path, batch, _settled(calls)))]
+        rows = [_measure("TAP written, file of GPRS calls", calls, lambda: write_settled(path, batch, _settled(calls)))]
         with open_tap(path) as tap:
             records = [record.value for _, record in zip(range(5000), tap.records(), strict=False)]
             spans = [encode_element(grammar("CallEvent"), value) for value in records]
         node = grammar("CallEvent")
         rows += [
-            _row("TAP encode, one core", len(records), lambda: [encode_element(node, value) for value in records]),
-            _row("TAP decode, one core", len(spans), lambda: [decode_element(node, octets) for octets in spans]),
-            _row("TAP read, one process", calls, lambda: _read(path, 1)),
-            _row(f"TAP read, {processors} processes", calls, lambda: _read(path, processors)),
-            _row(f"TAP validated, {processors} processes", calls, lambda: _check(path)),
-            _row("TAP to usage records", calls, lambda: _use(path)),
+            _measure("TAP encode, one core", len(records), lambda: [encode_element(node, value) for value in records]),
+            _measure("TAP decode, one core", len(spans), lambda: [decode_element(node, octets) for octets in spans]),
+            _measure("TAP read, one process", calls, lambda: _read(path, 1)),
+            _measure(f"TAP read, {processors} processes", calls, lambda: _read(path, processors)),
+            _measure(f"TAP validated, {processors} processes", calls, lambda: _check(path)),
+            _measure("TAP to usage records", calls, lambda: _use(path)),
         ]
-        rows[0]["note"] = f"{path.stat().st_size / 1e6:.0f} MB"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    rows[-1]["note"] = f"peak memory of the process {peak} MiB"
-    return rows
+        rows.append(measured("the file of these calls", path.stat().st_size / 1e6, "MB"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [*rows, measured("peak memory of the measuring process", peak, "MiB")]
 
 
-def _row(name: str, calls: int, work: Callable[[], object]) -> Row:
+def _measure(name: str, calls: int, work: Callable[[], object], note: str = "") -> Figure:
     began = time.perf_counter()
     work()
-    seconds = time.perf_counter() - began
-    return {"name": name, "value": calls / seconds, "unit": "calls/s", "target": "", "note": ""}
+    return measured(name, calls / (time.perf_counter() - began), "calls/s", note=note)
 
 
 def _settled(calls: int) -> Iterator[Settled]:
@@ -84,10 +81,12 @@ def _use(path: Path) -> None:
             pass
 
 
-def main(calls: Annotated[int, typer.Option(min=5000, help="GPRS calls in the file.")] = 50_000) -> None:
-    """Print the rows."""
-    for row in measure_tap(calls):
-        typer.echo(f"{row['name']}: {row['value']:,.0f} {row['unit']} {row['note']}")
+def main(
+    calls: Annotated[int, typer.Option(min=5000, help="GPRS calls in the file.")] = 50_000,
+    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench/tap.json"),
+) -> None:
+    """Measure TAP in and out on this machine."""
+    publish(measure_tap(calls), output)
 
 
 if __name__ == "__main__":
