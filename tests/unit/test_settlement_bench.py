@@ -9,6 +9,6 @@ from loadtests.settlement_bench import main
 def test_the_settlement_benchmark_runs_and_finds_what_it_put_in(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     main(scale=0.002, output=output)
-    rows = json.loads(output.read_text())["rows"]
+    rows = json.loads(output.read_text())["figures"]
     assert len(rows) == 7
     assert all(row["value"] > 0 for row in rows)
