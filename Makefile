@@ -41,6 +41,7 @@ serve: .venv/.installed ## start a ledger node on 127.0.0.1:8400, data in ./data
 debian-packages:
 	@missing=(); for p in $(DEBIAN_PACKAGES); do \
 	    [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing+=($$p); done; \
+	command -v npm >/dev/null || missing+=(nodejs npm); \
 	[ $${#missing[@]} -eq 0 ] && exit 0; \
 	[ $$(id -u) -eq 0 ] || { echo "Not root: interop tests that need $${missing[*]} will be skipped (apt-get install them)."; exit 0; }; \
 	export DEBIAN_FRONTEND=noninteractive; \

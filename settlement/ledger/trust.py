@@ -56,9 +56,9 @@ class Trust:
             raise self._broken
         if known is None:
             self._shown[shown.size] = shown
-            if self._linking is None or self._linking.done():
-                self._linking = asyncio.get_running_loop().create_task(self._link())
-                self._linking.add_done_callback(_note_outcome)
+        if self._shown and (self._linking is None or self._linking.done()):  # also what an earlier attempt left
+            self._linking = asyncio.get_running_loop().create_task(self._link())
+            self._linking.add_done_callback(_note_outcome)
         return shown
 
     async def settle(self) -> None:

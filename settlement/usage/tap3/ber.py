@@ -319,7 +319,8 @@ def _encode(node: Node, name: str, value: Any) -> bytes:
         if kind == INTEGER:
             if type(value) is not int or not -(2**63) <= value < 2**63:
                 raise BerError(f"{value!r:.80} is no whole number of at most {MAX_INTEGER} octets")
-            return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+            size = (value if value >= 0 else ~value).bit_length() // 8 + 1  # the fewest octets: X.690 8.3.2
+            return value.to_bytes(size, "big", signed=True)
         if kind == SEQUENCE:
             return _encode_fields(node, value)
         if kind == LIST:
