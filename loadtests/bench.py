@@ -31,7 +31,7 @@ from settlement.ledger.store import LedgerStore
 
 SEED: Final = 20_261_120
 SEQUENCE: Final = 250
-SENDERS: Final = 6
+SENDERS: Final = 16
 RECORDS_A_REQUEST, REQUESTS_A_REPORT, PAIRS = 30, 20, 24
 """600 records a report, what fills an entry of realistic records by half."""
 LATENCY_SEQUENCE: Final = 200
