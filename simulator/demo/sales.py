@@ -178,3 +178,56 @@ async def _expect_escrow(stage: Stage, home: House) -> None:
             return
         await asyncio.sleep(ESCROW_PAUSE_S)
     expect(False, f"the escrow of {home.id} is what its open requests hold", (balance, held))
+
+
+async def answer_requests(stage: Stage, unlucky: list[Bought]) -> None:
+    """Act six: accepts with sealed payloads; a decline, a cancellation and an expiry give the escrow back."""
+    for home in HOMES:
+        theirs = [bought for bought in stage.bought if bought.person.home is home]
+        ids = [request for bought in theirs for request in bought.requests.values()]
+        await stage.wait_requests(home, ids, "accepted", "delivered")
+        for bought in theirs:
+            await _tell_accepts(stage, home, bought)
+        others = [bought for bought in theirs if stage.tell_featured([bought.person], lambda _: None)]
+        stage.tell("ledger", home.id, "accepts with sealed payloads", via=Via.LEDGER, people=len(others))
+    for bought, misfortune in sorted(
+        zip(unlucky, MISFORTUNES, strict=True), key=lambda pair: pair[1].ends == "expired"
+    ):
+        await _end_badly(stage, bought, misfortune)
+    for home in HOMES:
+        await _expect_escrow(stage, home)
+    await stage.expect_conservation()
+
+
+async def _tell_accepts(stage: Stage, home: House, bought: Bought) -> None:
+    if stage.tell_featured([bought.person], lambda _: None):
+        return
+    for offer, request in bought.requests.items():
+        row = await _on_ledger(stage, home, request)
+        expect(row["payload"], "an accept names its sealed payload by digest", row)
+        what = "SP code" if offer == "cover" else "mobile profile"
+        words = f"accept with {what}, sealed to {home.id}"
+        stage.tell(row["visited"], home.id, words, via=Via.LEDGER)
+
+
+async def _end_badly(stage: Stage, bought: Bought, misfortune: Misfortune) -> None:
+    """Decline, cancel, or let time pass; the whole escrow is home again and the subscriber has the money back."""
+    [request] = bought.requests.values()
+    home, visited, node = misfortune.home, misfortune.visited, stage.node(misfortune.home)
+    if misfortune.ends == "declined":
+        await stage.wait_requests(visited, [request], "requested")
+        await stage.node(visited).post(f"/requests/{request}/decline", {"cause": "no-capacity"})
+    elif misfortune.ends == "cancelled":
+        await node.post(f"/requests/{request}/cancel", {"cause": "unwanted"})
+    row = (await stage.wait_requests(home, [request], misfortune.ends))[request]
+    expect(row["charged_usdr"] == 0, f"a {misfortune.ends} request costs nothing", row)
+    on_ledger = await _on_ledger(stage, home, request)
+    expect(on_ledger["escrow"] == 0, f"a {misfortune.ends} request holds nothing", on_ledger)
+    claim = f"the subscriber of the {misfortune.ends} request has the money back"
+    await node.wait(f"/purchases/{bought.purchase}", lambda seen: seen["items"][0]["refund"] == "paid", claim)
+    source, target, words = {
+        "declined": (visited.id, home.id, "decline, no-capacity: escrow returns"),
+        "cancelled": (home.id, visited.id, "cancel, unwanted: escrow returns"),
+        "expired": (home.id, visited.id, "nobody answered in time: expired, escrow returns"),
+    }[misfortune.ends]
+    stage.tell(source, target, words, via=Via.LEDGER, amount_usdr=misfortune.price_usdr)
