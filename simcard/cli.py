@@ -31,6 +31,7 @@ from simcard.readers import LinkOptions, VpcdServer, list_readers, open_link
 from simcard.readers.vpcd import VPCD_HOST, VPCD_PORT
 from simcard.reading import read_card, select_usim, verify
 from simcard.uicc import CardFolder, open_card, personalise
+from simcard.uicc.algorithms import ALGORITHMS
 from simcard.uicc.files import PIN1
 
 app = typer.Typer(no_args_is_help=True, help="Make, serve, read and provision SIM cards.")
@@ -39,6 +40,8 @@ app = typer.Typer(no_args_is_help=True, help="Make, serve, read and provision SI
 TEST_ISSUER = "89999"
 ATR_BYTES_MAX = 33
 MASK = "•••• (--show-keys)"
+# OPc (TS 35.206) and TOPc (TS 35.231), in octets; the other algorithms have none.
+OPC_LENGTHS = {"milenage": 16, "tuak": 32}
 Folder = Annotated[Path, typer.Argument(help="The card's folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -63,6 +66,7 @@ class NewCard(msgspec.Struct):
     iccid: str
     imsi: str
     plmn: str
+    algorithm: str
     k: str
     opc: str
     adm: str
@@ -92,8 +96,17 @@ def new(
     spn: Annotated[str, typer.Option(help="Service provider name, up to 16 characters.")] = "Landfall",
     msisdn: Annotated[str | None, typer.Option(help="Number, international.")] = None,
     acc: Annotated[str | None, typer.Option(help="EF.ACC, 4 hex digits; from the IMSI when left out.")] = None,
-    k: Annotated[str | None, typer.Option(help="K, 32 hex digits; random when left out.", envvar="SIM_K")] = None,
-    opc: Annotated[str | None, typer.Option(help="OPc, 32 hex digits; random when left out.", envvar="SIM_OPC")] = None,
+    algorithm: Annotated[str, typer.Option(help=f"{', '.join(ALGORITHMS)}.")] = "milenage",
+    k: Annotated[
+        str | None, typer.Option(help="K, 32 hex digits (TUAK: or 64); random when left out.", envvar="SIM_K")
+    ] = None,
+    opc: Annotated[
+        str | None,
+        typer.Option(
+            help="OPc, 32 hex digits; TUAK's TOPc, 64; random when left out. COMP128 and XOR have none.",
+            envvar="SIM_OPC",
+        ),
+    ] = None,
     adm: Annotated[str | None, typer.Option(help="ADM1; random when left out.", envvar="SIM_ADM")] = None,
     pin: Annotated[str | None, typer.Option(help="PIN; none is asked for when left out.", envvar="SIM_PIN")] = None,
     puk: Annotated[str | None, typer.Option(help="PUK.", envvar="SIM_PUK")] = None,
@@ -113,8 +126,9 @@ def new(
     try:
         home = MobileProfile(
             imsi=imsi,
+            algorithm=algorithm,
             k=_key("K", k),
-            opc=_key("OPc", opc),
+            opc=_key("OPc", opc, OPC_LENGTHS.get(algorithm, 0)),
             plmn=plmn,
             spn=spn,
             acc=int(acc, 16) if acc else 1 << int(imsi[-1:] or 0),
@@ -139,8 +153,9 @@ def new(
         iccid=iccid,
         imsi=imsi,
         plmn=plmn,
+        algorithm=algorithm,
         k=shown(home.k.hex()),
-        opc=shown(home.opc.hex()),
+        opc=shown(home.opc.hex()) if home.opc else "",
         adm=shown(adm),
         ota_key_index=key_index,
         kic=shown(keys.kic_key.hex()),
@@ -224,6 +239,8 @@ def _read_answer(data: bytes, sw: str, *, two_g: bool) -> AuthResult:
         raise LandfallError("the card finds the MAC in AUTN wrong: K, OPc or the challenge are another subscriber's")
     if sw == "6982":
         raise LandfallError("this card asks for its PIN; give --pin")
+    if sw == "9864":
+        raise LandfallError("this card's algorithm is for 2G only (COMP128): leave AUTN out")
     if not data:
         raise LandfallError(f"the card answered {sw}")
     fields, at = [], 0 if two_g else 1
@@ -250,9 +267,10 @@ def _atr(digits: str | None) -> bytes | None:
     return atr
 
 
-def _key(name: str, digits: str | None) -> bytes:
+def _key(name: str, digits: str | None, length: int = 16) -> bytes:
+    """The key given, or a new one of `length`."""
     if digits is None:
-        return secrets.token_bytes(16)
+        return secrets.token_bytes(length)
     try:
         return bytes.fromhex(digits)
     except ValueError:

@@ -19,6 +19,7 @@ from simcard.provisioning_batch import BatchError, card_from_values, read_batch
 from simcard.provisioning_network import NetworkFormat, tell_network
 from simcard.provisioning_run import BATCH_WAIT_S, DONE_ALREADY, REFUSED, BatchRun, Journal
 from simcard.readers import LinkError, LinkOptions, open_link
+from simcard.uicc.algorithms import ALGORITHMS
 
 PANEL = "What the card is to carry"
 BATCH_SUFFIXES = ".csv, .tsv or .xlsx"
@@ -63,9 +64,10 @@ of_cards = bundle(
         "iccid": _value("The card that is meant; another one is refused."),
         "imsi": _value("6 to 15 digits."),
         "plmn": _value("MCC and MNC: 25099. Sets the MNC's length and the home network."),
-        "k": _value("K, 32 hex digits.", envvar="SIM_K"),
-        "opc": _value("OPc, 32 hex digits.", envvar="SIM_OPC"),
-        "op": _value("OP, from which OPc is made.", envvar="SIM_OP"),
+        "algorithm": _value(f"{', '.join(ALGORITHMS)}; milenage when left out."),
+        "k": _value("K, 32 hex digits (TUAK: or 64).", envvar="SIM_K"),
+        "opc": _value("OPc, 32 hex digits; TUAK's TOPc, 64; COMP128 and XOR have none.", envvar="SIM_OPC"),
+        "op": _value("OP or TOP, from which it is made.", envvar="SIM_OP"),
         "adm": _value("ADM1: 4 to 8 digits, or 16 hex digits.", envvar="SIM_ADM"),
         "acc": _value("EF.ACC, 4 hex digits; from the IMSI when left out."),
         "msisdn": _value("Number, international: +79991234567."),

@@ -30,9 +30,10 @@ from simcard.provisioning_kinds import CardKind, recognise_kind
 from simcard.provisioning_plan import Write, plan_writes
 from simcard.readers.contract import Link
 from simcard.reading import CodeRefusedError, select_usim, tries_left, verify
+from simcard.uicc.algorithms import answer_gsm, choose_algorithm
 from simcard.uicc.codes import encode_code
+from simcard.uicc.comp128 import Comp128
 from simcard.uicc.files import ADM1, PIN1
-from simcard.uicc.milenage import Milenage, gsm_answer
 
 MASKED = "••••"
 
@@ -121,9 +122,11 @@ def provision_card(
     kind = _recognise(link, card)
     tries = adm_tries(link)
     before_verify(kind.name, tries)
-    if card.k is not None and not kind.key_files:
+    if card.k is not None and card.algorithm not in kind.key_files:
         raise ProvisioningError(
-            f"where a {kind.name} keeps K and OPc is not known; leave them out, or use another tool"
+            f"a {kind.name} has no {card.algorithm}; it has {', '.join(kind.key_files)}"
+            if kind.key_files
+            else f"where a {kind.name} keeps K and OPc is not known; leave them out, or use another tool"
         )
     writes = plan_writes(card, kind)
     _require_files(link, writes)
@@ -158,20 +161,31 @@ def verify_card(link: Link, card: Personalisation, *, pin: str | None = None, sh
 
 
 def check_keys(link: Link, card: Personalisation) -> str:
-    """Whether the card has these K and OPc: agree, differ, or why it is not known (TS 31.102 §7.1.2, GSM context)."""
-    if card.k is None or card.opc is None:
+    """Whether the card has these keys and this algorithm: agree, differ, or why it is not known.
+
+    Asked in 2G context (TS 31.102 §7.1.2), of COMP128 by RUN GSM ALGORITHM (TS 51.011 §9.2.16): a card may have it
+    in DF.GSM alone.
+    """
+    if card.keys is None:
         return "not asked"
     rand = secrets.token_bytes(16)
-    select_usim(link)
-    data, sw = link.send_apdu(f"0088008011{16:02x}{rand.hex()}")
+    algorithm = choose_algorithm(card.algorithm, *card.keys)
+    if isinstance(algorithm, Comp128):
+        link.send_apdu("a0a40000027f20")
+        data, sw = link.send_apdu(f"a088000010{rand.hex()}")
+        kc_at, length = 4, 12
+    else:
+        select_usim(link)
+        data, sw = link.send_apdu(f"0088008011{16:02x}{rand.hex()}")
+        kc_at, length = 6, 14
     answer = bytes.fromhex(data)
-    if sw == "6982":
+    if sw in ("6982", "9804"):
         return "unknown: the card asks for its PIN"
-    if not sw.startswith(("90", "91")) or len(answer) != 14:
+    if not sw.startswith(("90", "91")) or len(answer) != length:
         return f"unknown: the card answers {sw} to a 2G challenge"
-    _, kc = gsm_answer(Milenage(card.k, card.opc).f2345(rand))
+    _, kc = answer_gsm(algorithm, rand)
     # Kc only: how SRES is cut is a setting of the card.
-    return "agree" if hmac.compare_digest(answer[6:], kc) else "differ"
+    return "agree" if hmac.compare_digest(answer[kc_at:], kc) else "differ"
 
 
 def _recognise(link: Link, card: Personalisation) -> CardKind:

@@ -18,14 +18,16 @@ from typing import Any
 from landfall.errors import LandfallError
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import CipherAlgorithm, KeyByte
-from simcard.personalisation import Personalisation, PersonalisationError
+from simcard.personalisation import WITH_OPC, Personalisation, PersonalisationError
+from simcard.uicc.algorithms import ALGORITHMS
 from simcard.uicc.milenage import derive_opc
+from simcard.uicc.tuak import derive_topc
 
 # 100,000 cards are a day's work of a factory; a line of them is some 300 characters.
 FILE_BYTES_MAX = 64 << 20
 ROWS_MAX = 100_000
 COLUMNS_MAX = 64
-# The longest value is a 24-byte key in hex; a name may be longer only by mistake.
+# The longest value is a 32-byte key in hex; a name may be longer only by mistake.
 CELL_CHARACTERS_MAX = 64
 # An XLSX is a zip of XML. Sheets compress some twentyfold; beyond this it is a bomb or no batch.
 XLSX_PARTS_MAX = 200
@@ -38,9 +40,10 @@ COLUMNS = {
     "ICCID": ("ICCID",),
     "IMSI": ("IMSI",),
     "PLMN": ("PLMN",),
+    "ALGORITHM": ("ALGORITHM", "ALGO", "AUTHALGORITHM"),
     "K": ("K", "KI"),
-    "OPC": ("OPC",),
-    "OP": ("OP",),
+    "OPC": ("OPC", "TOPC"),
+    "OP": ("OP", "TOP"),
     "ADM": ("ADM", "ADM1", "PINADM"),
     "ACC": ("ACC",),
     "MSISDN": ("MSISDN",),
@@ -170,19 +173,18 @@ def _row(columns: list[str | None], cells: list[Any]) -> Row:
 
 
 def _card(row: Row) -> Personalisation:
-    k, opc, op = (_hex(row, column, 16) for column in ("K", "OPC", "OP"))
-    if op is not None:
-        if opc is not None:
-            raise _CellError("OP", row["OP"], "stands beside an OPC; give one of them")
-        if k is None:
-            raise _CellError("OP", row["OP"], "makes no OPc without K")
-        opc = derive_opc(k, op)
+    algorithm = row.get("ALGORITHM", "milenage").lower()
+    if algorithm not in ALGORITHMS:
+        raise _CellError("ALGORITHM", row["ALGORITHM"], f"is none of {', '.join(ALGORITHMS)}")
+    k = _hex(row, "K", *((16, 32) if algorithm == "tuak" else (16,)))
+    opc = _operator_constant(row, algorithm, k)
     acc = _hex(row, "ACC", 2)
     try:
         return Personalisation(
             iccid=row.get("ICCID", ""),
             imsi=row.get("IMSI"),
             plmn=row.get("PLMN"),
+            algorithm=algorithm,
             k=k,
             opc=opc,
             adm=row.get("ADM"),
@@ -194,6 +196,24 @@ def _card(row: Row) -> Personalisation:
         )
     except PersonalisationError as error:
         raise _CellError(error.column, row.get(error.column, ""), error.wrong) from None
+
+
+def _operator_constant(row: Row, algorithm: str, k: bytes | None) -> bytes | None:
+    """OPc or TOPc, given or made of OP or TOP; None where the algorithm has none."""
+    if algorithm not in WITH_OPC:
+        for column in ("OPC", "OP"):
+            if column in row:
+                raise _CellError(column, row[column], f"is nothing {algorithm} knows: leave it empty")
+        return None
+    length, derive = (32, derive_topc) if algorithm == "tuak" else (16, derive_opc)
+    opc, op = _hex(row, "OPC", length), _hex(row, "OP", length)
+    if op is None:
+        return opc
+    if opc is not None:
+        raise _CellError("OP", row["OP"], "stands beside an OPC; give one of them")
+    if k is None:
+        raise _CellError("OP", row["OP"], "makes no OPc without K")
+    return derive(k, op)
 
 
 def _key_sets(row: Row) -> Iterator[KeySet]:

@@ -10,27 +10,37 @@ import msgspec
 
 from ota.profile import MULTI_ACCOUNT_AID
 from simcard.readers.contract import Link
+from simcard.uicc.algorithms import COMP128_VERSIONS
 
 Path = tuple[str, ...]
+KeyFile = tuple[str, Path]
 
 
 class CardKind(msgspec.Struct, frozen=True):
-    """A kind of card. `key_files` take a configuration octet, K at offset 1 and OPc at 17; none: keys cannot be set."""
+    """A kind of card. `key_files` says for each algorithm it has which files take keys, the first of which it must
+    have; `uicc.key_files` says how. Without any, keys cannot be set.
+    """
 
     name: str
-    key_files: tuple[tuple[str, Path], ...] = ()
+    key_files: dict[str, tuple[KeyFile, ...]] = {}
 
 
-# sysmocom's layout: DF.SYSTEM for GSM and, hard-linked or not, one file in each application.
-_SYSMO_KEYS = (
-    ("EF.SIM_AUTH_KEY", ("3f00", "a515", "6f20")),
-    ("EF.USIM_AUTH_KEY", ("usim", "af20")),
-    ("EF.ISIM_AUTH_KEY", ("isim", "af20")),
-)
+# sysmocom's layout: DF.SYSTEM for GSM and, hard-linked or not, one file in each application;
+# COMP128 is in the files for 2G only, XOR and TUAK in those of the applications.
+_SIM: KeyFile = ("EF.SIM_AUTH_KEY", ("3f00", "a515", "6f20"))
+_USIM: KeyFile = ("EF.USIM_AUTH_KEY", ("usim", "af20"))
+_USIM_2G: KeyFile = ("EF.USIM_AUTH_KEY_2G", ("usim", "af22"))
+_ISIM: KeyFile = ("EF.ISIM_AUTH_KEY", ("isim", "af20"))
+_SJA2_KEYS = {
+    "milenage": (_USIM, _SIM, _ISIM),
+    "xor": (_USIM, _ISIM),
+    **dict.fromkeys(COMP128_VERSIONS, (_SIM, _USIM_2G)),
+}
+_SJA5_KEYS = _SJA2_KEYS | {"tuak": (_USIM, _ISIM)}
 
-LANDFALL = CardKind("landfall", _SYSMO_KEYS)
-SJA2 = CardKind("sysmoISIM-SJA2", _SYSMO_KEYS)
-SJA5 = CardKind("sysmoISIM-SJA5", _SYSMO_KEYS)
+LANDFALL = CardKind("landfall", _SJA5_KEYS)
+SJA2 = CardKind("sysmoISIM-SJA2", _SJA2_KEYS)
+SJA5 = CardKind("sysmoISIM-SJA5", _SJA5_KEYS)
 GENERIC = CardKind("generic UICC")
 
 ATRS = {

@@ -2,9 +2,9 @@
 
     text = tell_network(cards, NetworkFormat.OSMO_HLR_VTY)
 
-Only cards with IMSI, K and OPc can be told; a card without is a `LandfallError`. The text has keys in clear: keep it as
-you keep keys. It may be given to a network that knows some of the subscribers already, except over VTY, which says so
-line by line and goes on.
+Only cards with IMSI and keys can be told, and only to a network that has their algorithm; another card is a
+`LandfallError`. The text has keys in clear: keep it as you keep keys. It may be given to a network that knows some of
+the subscribers already, except over VTY, which says so line by line and goes on.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ import msgspec
 from landfall.errors import LandfallError
 from simcard.personalisation import Personalisation
 
-# osmo-hlr's own number for Milenage in auc_3g, and the bits of SEQ it keeps for the index (TS 33.102 annex C.3.4).
-OSMO_MILENAGE = 5
+# libosmocore's numbers (enum osmo_auth_algo) of what stands in auc_2g and in auc_3g, and the bits of SEQ that osmo-hlr
+# keeps for the index (TS 33.102 annex C.3.4). TUAK needs a newer one than Debian's 1.5.
+OSMO_2G = {"comp128v1": 1, "comp128v2": 2, "comp128v3": 3}
+OSMO_3G = {"xor": 4, "milenage": 5, "tuak": 7}
 IND_BITS = 5
+# osmo-hlr wants an OPc of every algorithm over CTRL and in SQL; XOR does not look at it.
+NO_OPC = "00" * 16
 # AMF with the separation bit set, as EPS and 5GS want it (TS 33.401 §6.1.1).
 AMF = "8000"
 
@@ -42,6 +46,7 @@ class Subscriber(msgspec.Struct, frozen=True):
     iccid: str
     imsi: str
     msisdn: str
+    algorithm: str
     k: str
     opc: str
 
@@ -55,10 +60,11 @@ def tell_network(cards: Iterable[Personalisation], form: NetworkFormat) -> str:
 
 
 def _subscriber(card: Personalisation) -> Subscriber:
-    if card.imsi is None or card.k is None or card.opc is None:
+    if card.imsi is None or card.keys is None:
         raise LandfallError(f"card {card.iccid} has no IMSI, K or OPc that a network could be told")
     number = (card.msisdn or "").removeprefix("+")
-    return Subscriber(card.iccid, card.imsi, number, card.k.hex(), card.opc.hex())
+    k, opc = card.keys
+    return Subscriber(card.iccid, card.imsi, number, card.algorithm, k.hex(), opc.hex())
 
 
 def _vty(subscribers: Iterator[Subscriber]) -> Iterator[str]:
@@ -68,7 +74,11 @@ def _vty(subscribers: Iterator[Subscriber]) -> Iterator[str]:
         yield f"subscriber imsi {s.imsi} create"
         if s.msisdn:
             yield f"subscriber imsi {s.imsi} update msisdn {s.msisdn}"
-        yield f"subscriber imsi {s.imsi} update aud3g milenage k {s.k} opc {s.opc} ind-bitlen {IND_BITS}"
+        if s.algorithm in OSMO_2G:
+            yield f"subscriber imsi {s.imsi} update aud2g {s.algorithm} ki {s.k}"
+        else:
+            opc = f" opc {s.opc}" if s.opc else ""
+            yield f"subscriber imsi {s.imsi} update aud3g {s.algorithm} k {s.k}{opc} ind-bitlen {IND_BITS}"
 
 
 def _ctrl(subscribers: Iterator[Subscriber]) -> Iterator[str]:
@@ -78,7 +88,10 @@ def _ctrl(subscribers: Iterator[Subscriber]) -> Iterator[str]:
         commands = [f"subscriber.create {s.imsi}"]
         if s.msisdn:
             commands.append(f"subscriber.by-imsi-{s.imsi}.msisdn {s.msisdn}")
-        commands.append(f"subscriber.by-imsi-{s.imsi}.aud3g milenage,{s.k},opc,{s.opc}")
+        if s.algorithm in OSMO_2G:
+            commands.append(f"subscriber.by-imsi-{s.imsi}.aud2g {s.algorithm},{s.k}")
+        else:
+            commands.append(f"subscriber.by-imsi-{s.imsi}.aud3g {s.algorithm},{s.k},opc,{s.opc or NO_OPC}")
         for command in commands:
             number += 1
             yield f"SET {number} {command}"
@@ -94,10 +107,19 @@ def _sql(subscribers: Iterator[Subscriber]) -> Iterator[str]:
             f"INSERT INTO subscriber (imsi, msisdn) VALUES ('{s.imsi}', {number}) "  # noqa: S608
             "ON CONFLICT (imsi) DO UPDATE SET msisdn = excluded.msisdn;"
         )
-        yield (
-            "INSERT OR REPLACE INTO auc_3g (subscriber_id, algo_id_3g, k, opc, sqn, ind_bitlen) "  # noqa: S608
-            f"SELECT id, {OSMO_MILENAGE}, '{s.k}', '{s.opc}', 0, {IND_BITS} FROM subscriber WHERE imsi = '{s.imsi}';"
-        )
+        this = f"FROM subscriber WHERE imsi = '{s.imsi}'"
+        if s.algorithm in OSMO_2G:
+            yield f"DELETE FROM auc_3g WHERE subscriber_id = (SELECT id {this});"  # noqa: S608
+            yield (
+                "INSERT OR REPLACE INTO auc_2g (subscriber_id, algo_id_2g, ki) "
+                f"SELECT id, {OSMO_2G[s.algorithm]}, '{s.k}' {this};"
+            )
+        else:
+            yield f"DELETE FROM auc_2g WHERE subscriber_id = (SELECT id {this});"  # noqa: S608
+            yield (
+                "INSERT OR REPLACE INTO auc_3g (subscriber_id, algo_id_3g, k, opc, sqn, ind_bitlen) "
+                f"SELECT id, {OSMO_3G[s.algorithm]}, '{s.k}', '{s.opc or NO_OPC}', 0, {IND_BITS} {this};"
+            )
     yield "COMMIT;"
 
 
@@ -111,6 +133,8 @@ def _open5gs(subscribers: Iterator[Subscriber]) -> Iterator[str]:
     }
     session = {"name": "internet", "type": 3, "qos": qos, "ambr": ambr}
     for s in subscribers:
+        if s.algorithm != "milenage":
+            raise LandfallError(f"card {s.iccid} has {s.algorithm}, and Open5GS knows Milenage only; leave it out")
         document = {
             "schema_version": 1,
             "imsi": s.imsi,
@@ -131,7 +155,7 @@ def _csv(subscribers: Iterator[Subscriber]) -> Iterator[str]:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(Subscriber.__struct_fields__)
-    rows.writerows((s.iccid, s.imsi, s.msisdn and f"+{s.msisdn}", s.k, s.opc) for s in subscribers)
+    rows.writerows((s.iccid, s.imsi, s.msisdn and f"+{s.msisdn}", s.algorithm, s.k, s.opc) for s in subscribers)
     yield text.getvalue().rstrip("\n")
 
 

@@ -16,9 +16,10 @@ from ota.scp80.digits import pack_address, pack_imsi, pack_plmn
 from simcard.personalisation import Personalisation
 from simcard.provisioning_kinds import CardKind
 from simcard.uicc.coding import encode_name
+from simcard.uicc.key_files import encode_keys
 
-# Configuration octet of a sysmocom key file: OPc is given, Milenage; the bits above tell how RES is cut, and stay.
-OPC_AND_MILENAGE, MILENAGE_NIBBLE, KEPT_BITS = 0x14, 0x04, 0xE0
+# Configuration octet of a sysmocom key file: the bits above OPc-is-given tell how Milenage's RES is cut, and stay.
+MILENAGE_NIBBLE, KEPT_BITS = 0x04, 0xE0
 GSM, TELECOM, USIM = ("3f00", "7f20"), ("3f00", "7f10"), ("usim",)
 NO_KEY = b"\x07"
 
@@ -46,13 +47,13 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         """The whole octets to write from `offset`, into a record or file of `size` that held `before`, if known."""
         if self.record:
             return self.data.rjust(size, b"\xff")
-        if self.secret and before and before[0] & 0x0F == MILENAGE_NIBBLE:
+        if self.secret and before and {before[0] & 0x0F, self.data[0] & 0x0F} == {MILENAGE_NIBBLE}:
             return bytes((before[0] & KEPT_BITS | self.data[0],)) + self.data[1:]
         return self.data.ljust(size, b"\xff") if self.fill else self.data
 
 
 def plan_writes(card: Personalisation, kind: CardKind) -> list[Write]:
-    """Every write for `card`, in order. The caller has seen that a kind without key files is not to be given keys."""
+    """Every write for `card`, in order. The caller has seen that the kind has files for the algorithm's keys."""
     return [*_names(card), *_forgotten(card), *_keys(card, kind)]
 
 
@@ -93,12 +94,11 @@ def _forgotten(card: Personalisation) -> Iterator[Write]:
 
 
 def _keys(card: Personalisation, kind: CardKind) -> Iterator[Write]:
-    if card.k is None or card.opc is None:
+    if card.keys is None:
         return
-    data = bytes((OPC_AND_MILENAGE,)) + card.k + card.opc
-    for file, path in kind.key_files:
-        needed = path[0] == "usim"
-        yield Write(file=file, path=path, data=data, fill=False, needed=needed, secret=True)
+    data = encode_keys(card.algorithm, *card.keys)
+    for number, (file, path) in enumerate(kind.key_files.get(card.algorithm, ())):
+        yield Write(file=file, path=path, data=data, fill=False, needed=number == 0, secret=True)
 
 
 def _doubled(

@@ -66,7 +66,8 @@ class Link(ABC):
                 pdu = pdu[:8] + sw[2:]
                 data, sw = self.send_tpdu(pdu)
             elif sw.startswith(("61", "9f")):
-                more, sw = self.send_tpdu(f"00c00000{sw[2:]}")
+                # A SIM of class A0 knows no other class (TS 51.011 §9.2).
+                more, sw = self.send_tpdu(f"{'a0' if pdu[:2].lower() == 'a0' else '00'}c00000{sw[2:]}")
                 data += more
             else:
                 break

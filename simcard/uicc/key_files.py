@@ -49,7 +49,7 @@ def build_system() -> Df:
 
 def amend_keys(profile: MobileProfile, offset: int, data: bytes) -> MobileProfile:
     """`profile` with `data` written at `offset` of its key record; `StatusError(6A80)` when that makes no keys."""
-    record = bytearray(_encode(profile))
+    record = bytearray(encode_keys(profile.algorithm, profile.k, profile.opc).ljust(LENGTH, b"\xff"))
     record[offset : offset + len(data)] = data
     try:
         algorithm, k, opc = _decode(bytes(record), whole=offset == 0 and len(data) >= SHORT)
@@ -58,12 +58,13 @@ def amend_keys(profile: MobileProfile, offset: int, data: bytes) -> MobileProfil
         raise StatusError(Sw.WRONG_DATA) from None
 
 
-def _encode(profile: MobileProfile) -> bytes:
-    first = _OPC_GIVEN | _NIBBLES[profile.algorithm]
-    if profile.algorithm == "tuak":
-        first |= _LONG_KEY if len(profile.k) == 32 else 0
-        return (bytes((first,)) + _TUAK_LENGTHS + profile.opc + profile.k).ljust(LENGTH, b"\xff")
-    return (bytes((first,)) + profile.k + profile.opc.ljust(16, b"\0")).ljust(LENGTH, b"\xff")
+def encode_keys(algorithm: str, k: bytes, opc: bytes) -> bytes:
+    """What a key file begins with: 33 octets, 51 or 67 for TUAK. `opc` is OPc, TOPc, or empty."""
+    first = _OPC_GIVEN | _NIBBLES[algorithm]
+    if algorithm == "tuak":
+        first |= _LONG_KEY if len(k) == 32 else 0
+        return bytes((first,)) + _TUAK_LENGTHS + opc + k
+    return bytes((first,)) + k + opc.ljust(16, b"\0")
 
 
 def _decode(record: bytes, *, whole: bool) -> tuple[str, bytes, bytes]:

@@ -35,24 +35,32 @@ CARDS = [
     )
     for n in range(3)
 ]
+CARDS += [
+    Personalisation(
+        iccid=f"89999000000000001{n:02d}", imsi=f"2509900000001{n:02d}", algorithm=algorithm, k=bytes([n]) * 16
+    )
+    for n, algorithm in enumerate(("comp128v1", "comp128v2", "comp128v3", "xor"))
+]
 EXPECTED = [
     (
         card.imsi,
         card.msisdn.removeprefix("+") if card.msisdn else None,
-        "milenage",
+        card.algorithm,
         (card.k or b"").hex(),
-        (card.opc or b"").hex(),
+        # XOR has no OPc, and osmo-hlr a column for one.
+        None if card.algorithm.startswith("comp128") else (card.opc or bytes(16)).hex(),
     )
     for card in CARDS
 ]
 # libosmocore's enum osmo_auth_algo.
-ALGORITHMS = {5: "milenage"}
+ALGORITHMS = {1: "comp128v1", 2: "comp128v2", 3: "comp128v3", 4: "xor", 5: "milenage"}
 
 
 def known(database: Path) -> list[tuple[object, ...]]:
     with sqlite3.connect(database) as connection:
         rows = connection.execute(
-            "SELECT imsi, msisdn, algo_id_3g, k, opc FROM subscriber JOIN auc_3g ON id = subscriber_id ORDER BY imsi"
+            "SELECT imsi, msisdn, coalesce(algo_id_3g, algo_id_2g), coalesce(k, ki), opc FROM subscriber "
+            "LEFT JOIN auc_3g ON id = auc_3g.subscriber_id LEFT JOIN auc_2g ON id = auc_2g.subscriber_id ORDER BY imsi"
         ).fetchall()
     return [(imsi, msisdn, ALGORITHMS.get(algorithm), k, opc) for imsi, msisdn, algorithm, k, opc in rows]
 

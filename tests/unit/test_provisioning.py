@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ota.profile import MobileProfile
-from simcard.personalisation import Personalisation
+from ota.profile import MULTI_ACCOUNT_AID, MobileProfile
+from simcard.personalisation import Personalisation, PersonalisationError
 from simcard.provisioning import (
     AdmRefusedError,
     ProvisioningError,
@@ -173,7 +173,7 @@ def test_a_card_with_a_pin_is_read_back_with_it() -> None:
 
 def test_a_sysmocom_key_file_keeps_how_it_cuts_res_but_not_what_another_algorithm_meant() -> None:
     writes = [write for write in plan_writes(CARD, SJA5) if write.secret]
-    assert [write.path for write in writes] == [("3f00", "a515", "6f20"), ("usim", "af20"), ("isim", "af20")]
+    assert [write.path for write in writes] == [("usim", "af20"), ("3f00", "a515", "6f20"), ("isim", "af20")]
     keys = writes[1].data[1:]
     assert writes[1].compose(33, b"\x24" + bytes(32)) == b"\x34" + keys
     assert writes[1].compose(67, b"\x56" + bytes(66)) == b"\x14" + keys
@@ -189,3 +189,58 @@ def test_numbers_stand_at_the_end_of_records_of_any_length() -> None:
     assert writes["EF.MSISDN"].compose(28, None).hex() == "ff" * 14 + "079197992143" + "65f7" + "ff" * 6
     assert writes["EF.SMSP"].compose(40, None).hex().startswith("ff" * 12 + "e1")
     assert len(writes["EF.SMSP"].compose(40, None)) == 40
+
+
+KEYS_OF_ALGORITHMS = {
+    "milenage": (bytes(range(16)), bytes(range(16, 32))),
+    "tuak": (bytes(range(32)), bytes(range(32, 64))),
+    "xor": (bytes(range(16)), None),
+    "comp128v1": (bytes(range(16)), None),
+    "comp128v2": (bytes(range(16)), None),
+    "comp128v3": (bytes(range(16)), None),
+}
+
+
+@pytest.mark.parametrize("algorithm", KEYS_OF_ALGORITHMS)
+def test_keys_of_every_algorithm_are_written_and_proved(link: Recorded, algorithm: str) -> None:
+    k, opc = KEYS_OF_ALGORITHMS[algorithm]
+    card = changed(algorithm=algorithm, k=k, opc=opc)
+    assert verify_card(link, card).keys == "differ"
+    assert provision_card(link, card).keys == "agree"
+    assert verify_card(link, card).result == "agrees"
+    assert verify_card(link, CARD).keys == ("agree" if card == CARD else "differ")
+
+
+def test_a_tuak_card_becomes_a_milenage_card_again(link: Recorded) -> None:
+    k, topc = KEYS_OF_ALGORITHMS["tuak"]
+    provision_card(link, changed(algorithm="tuak", k=k, opc=topc))
+    assert provision_card(link, CARD).keys == "agree"
+
+
+def test_an_algorithm_that_the_kind_of_card_has_not_is_refused_before_a_code_is_tried() -> None:
+    class Theirs(Recorded):
+        """A card that is not told from a sysmoISIM-SJA2: without the multi-account application."""
+
+        def send_tpdu(self, pdu: str) -> tuple[str, str]:
+            return ("", "6a82") if MULTI_ACCOUNT_AID.hex() in pdu else super().send_tpdu(pdu)
+
+    link = Theirs(personalise(iccid=ICCID, home=HOME, ota=[], adm=ADM))
+    link.connect()
+    k, topc = KEYS_OF_ALGORITHMS["tuak"]
+    with pytest.raises(ProvisioningError, match="a sysmoISIM-SJA2 has no tuak; it has milenage, xor"):
+        provision_card(link, changed(algorithm="tuak", k=k, opc=topc))
+    assert not [pdu for pdu in link.instructions("20") if len(pdu) > 10]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "opc", "told"),
+    [
+        ("comp128v1", bytes(16), "OPC is nothing comp128v1 knows"),
+        ("tuak", bytes(16), "OPC is not what tuak takes: TOPc must be 32 octets, not 16"),
+        ("milenage", None, "OPC and K go together"),
+        ("snow", None, "ALGORITHM is none of milenage, tuak"),
+    ],
+)
+def test_keys_that_do_not_fit_their_algorithm_are_named(algorithm: str, opc: bytes | None, told: str) -> None:
+    with pytest.raises(PersonalisationError, match=told):
+        Personalisation(iccid=ICCID, algorithm=algorithm, k=bytes(16), opc=opc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from landfall.errors import LandfallError
@@ -31,9 +32,25 @@ def test_open5gs_gets_a_document_a_line() -> None:
 
 def test_the_csv_is_a_batch_again() -> None:
     text = tell_network([CARD], NetworkFormat.CSV)
-    assert text.splitlines()[0] == "iccid,imsi,msisdn,k,opc"
+    assert text.splitlines()[0] == "iccid,imsi,msisdn,algorithm,k,opc"
     (again,) = parse_csv("again.csv", text.encode())
     assert again == CARD
+
+
+def with_algorithm(algorithm: str, opc: bytes | None = None) -> Personalisation:
+    return msgspec.structs.replace(CARD, algorithm=algorithm, opc=opc)
+
+
+def test_cards_of_other_algorithms_come_back_from_the_csv_too() -> None:
+    cards = [with_algorithm("tuak", bytes(32)), with_algorithm("comp128v3"), with_algorithm("xor")]
+    for card in cards:
+        (again,) = parse_csv("again.csv", tell_network([card], NetworkFormat.CSV).encode())
+        assert again == card
+
+
+def test_open5gs_is_not_told_of_an_algorithm_it_has_not() -> None:
+    with pytest.raises(LandfallError, match="8999900000000000011 has tuak, and Open5GS knows Milenage only"):
+        tell_network([with_algorithm("tuak", bytes(32))], NetworkFormat.OPEN5GS)
 
 
 def test_a_card_without_keys_cannot_be_told() -> None:
