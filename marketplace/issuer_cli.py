@@ -32,6 +32,7 @@ from settlement.ledger.messages import (
     Redeem,
     Redeemed,
     RefuseRedemption,
+    UpgradeRules,
 )
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.trust import Untrusted
@@ -137,6 +138,23 @@ def mint(
     """
     receipt = _submit(ledger_url, ledger_key, Mint, to=to, amount=read_amount(amount), deposit=deposit)
     emit(receipt, as_json, title=f"Minted {format_sdrt(read_amount(amount))} to {to}")
+
+
+@app.command("upgrade-rules")
+def upgrade_rules(
+    version: Annotated[int, typer.Argument(help="The newer version, such as 2.")],
+    ledger_url: Url,
+    ledger_key: Vkey,
+    as_json: Json = False,
+) -> None:
+    """From the next entry on the ledger's rules are those of a newer version. There is no way back.
+
+    Upgrade the programs of all who execute the log first: an older one stops at this entry.
+
+    Example: landfall issuer upgrade-rules 2
+    """
+    receipt = _submit(ledger_url, ledger_key, UpgradeRules, version=version)
+    emit(receipt, as_json, title=f"The ledger is under rules version {version}")
 
 
 @app.command()

@@ -111,7 +111,7 @@ class Balance(NamedTuple):
 class World:
     """One ledger in memory. `time` is the ledger's clock; tests move it forward with `wait`."""
 
-    def __init__(self, parameters: Parameters | None = None) -> None:
+    def __init__(self, parameters: Parameters | None = None, *, version: int = 2) -> None:
         self.time = START
         self.origin = Signer(seed_of("origin"))
         self.issuer = Member("issuer")
@@ -122,7 +122,7 @@ class World:
         founded = self.send(
             self.origin,
             Genesis,
-            rules_version=1,
+            rules_version=version,
             issuer=self.issuer.party("issuer"),
             parameters=parameters or Parameters(),
         )

@@ -60,7 +60,7 @@ from tests.ledger_model import (
 
 def tell_story() -> World:
     """Play it; the same log every time."""
-    world = World(Parameters(offer_fee_per_day=10_000, digest_interval=10))
+    world = World(Parameters(offer_fee_per_day=10_000, digest_interval=10), version=1)
     home, visited = world.admit("home", funds=1_000 * SDRT), world.admit("visited", funds=2 * SDRT)
     insurer = world.admit("insurer", funds=SDRT)
     world.admit("watchdog", role="auditor")

@@ -1,4 +1,4 @@
-"""`landfall ledger`: export the log, audit an export."""
+"""`landfall ledger`: export the log, audit an export, begin a new epoch."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -93,6 +93,29 @@ async def _export_over_http(
     async with LedgerClient(url, log=key, signer=signer, operator=operator) as client:
         note = await client.note()
         return await export.write_export(folder, note, client.bundle, key, progress=progress)
+
+
+@app.command("promote")
+def promote_ledger(as_json: AsJson = False) -> None:
+    """Begin a new epoch on this database: ledger processes that run now never write again; restart those that shall.
+
+    After a failover, on the database that was promoted, before its ledger is served:
+
+        landfall ledger promote && landfall serve --role ledger
+
+    A writer that was cut off and comes back finds the epoch it began in gone, halts, and says so on /health/ready.
+    """
+    epoch = asyncio.run(_promote(read_settings()))
+    emit({"epoch": epoch}, as_json, title="A new epoch: restart the ledger processes that are to write")
+
+
+async def _promote(settings: Settings) -> int:
+    dsn = await asyncio.to_thread(open_database, settings.database_url, settings.data_dir, DATABASE)
+    async with LedgerStore.open(dsn) as store:
+        try:
+            return await store.promote()
+        except LookupError as error:
+            raise LandfallError(str(error)) from None
 
 
 @app.command("audit")

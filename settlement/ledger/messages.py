@@ -77,6 +77,12 @@ class Genesis(Message, frozen=True, kw_only=True, tag="genesis"):
     parameters: Parameters
 
 
+class UpgradeRules(Message, frozen=True, kw_only=True, tag="upgrade-rules"):
+    """The issuer: from the next entry on the ledger's rules are those of `version`, which is a newer one."""
+
+    version: Annotated[int, Meta(ge=2)]
+
+
 class StateDigest(Message, frozen=True, kw_only=True, tag="digest"):
     """The origin states the head of the effects chain after `size` entries; `size` is this entry's own index."""
 
@@ -309,6 +315,7 @@ class CloseRequest(Message, frozen=True, kw_only=True, tag="close"):
 
 Transaction = (
     Genesis
+    | UpgradeRules
     | StateDigest
     | Admit
     | AddKey

@@ -56,6 +56,11 @@ CODES: Final[dict[str, Code]] = {
     ),
     "too-early": Code(409, "This is not yet allowed", "Wait until the time the detail names."),
     "too-late": Code(409, "The time for this has passed", "See the time the detail names."),
+    "newer-rules": Code(
+        422,
+        "The ledger is under an older version of the rules",
+        "Leave out what is new, or ask the issuer to upgrade the ledger's rules.",
+    ),
     # offers and money
     "offer-closed": Code(409, "The offer takes no new requests", "Take the newer version or another offer."),
     "out-of-stock": Code(409, "Nothing of the offer is left", "Take another offer."),

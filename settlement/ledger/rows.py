@@ -20,7 +20,7 @@ from settlement.ledger.tables import TABLES
 R = TypeVar("R", bound=Row)
 
 MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
-    Ledger: ("minted", "burned"),
+    Ledger: ("rules_version", "minted", "burned"),
     Operator: (),
     Key: ("until",),
     Account: ("available", "escrow", "held"),

@@ -42,7 +42,7 @@ from settlement.ledger.rules import Effects
 from settlement.ledger.rules.context import RESERVED, Refusal
 from settlement.ledger.state import Ledger
 from settlement.ledger.store import Head, LedgerStore
-from settlement.ledger.turn import StoredEntry, Turn
+from settlement.ledger.turn import Fenced, StoredEntry, Turn
 
 MAX_BATCH: Final = 2_000
 """Envelopes in one commit: some 60 ms of work here, so that nobody waits long behind it."""
@@ -115,13 +115,15 @@ class Sequencer:
         self._notes: tuple[int, str] = (-1, "")
         self._committed = asyncio.Condition()
         self._size = 0
+        self._epoch = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     # life
 
     async def start(self) -> None:
         """Begin to take turns and to listen for other processes' commits."""
-        self._size = (await self.store.head()).size
+        head = await self.store.head()
+        self._size, self._epoch = head.size, head.epoch
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._listen())]
 
     async def stop(self) -> None:
@@ -232,7 +234,7 @@ class Sequencer:
                     waiting.answer(place, answer)
 
     async def _sequence(self, batch: list[Verified]) -> list[Receipt | Rejection]:
-        """Commit a batch, again after a lost connection. After a jump of the clock nothing is sequenced any more."""
+        """Commit a batch, again after a lost connection. After a jump of the clock, or another's promotion, no more."""
         while self._halted is None:
             try:
                 with TURNS.time():
@@ -240,7 +242,7 @@ class Sequencer:
                         answers, size = await self._run(turn, batch)
                 BATCHES.observe(len(batch))
                 await self._announce(size)
-            except ClockJumpError as error:
+            except (ClockJumpError, Fenced) as error:
                 self._halted = str(error)
             except (
                 OSError,
@@ -255,6 +257,7 @@ class Sequencer:
 
     async def _run(self, turn: Turn, batch: list[Verified]) -> tuple[list[Receipt | Rejection], int]:
         """Decide a batch inside a turn and write what it did. The commit is the turn's."""
+        turn.require_epoch(self._epoch)
         head: Head = turn.head
         now = self._clock.check(turn.clock, head.time)
         envelopes = [verified.envelope for verified in batch]

@@ -34,13 +34,17 @@ CHANNEL: Final = "landfall_head"
 
 
 class Head(Struct, frozen=True):
-    """The log's committed end. `chain`: head of the effects chain. `digested`: size at the last digest leaf."""
+    """The log's committed end. `chain`: head of the effects chain. `digested`: size at the last digest leaf.
+
+    `epoch`: counts promotions. A writer keeps to the one it began in; another one's commits end it (`Fenced`).
+    """
 
     size: int = 0
     time: int = 0
     chain: bytes = EMPTY_CHAIN
     frontier: Frontier = Frontier()
     digested: int = 0
+    epoch: int = 1
 
     @property
     def root(self) -> bytes:
@@ -88,6 +92,15 @@ class LedgerStore:
                 await connection.execute(_FIRST_HEAD, EMPTY_CHAIN, Frontier().to_bytes())
                 row = await connection.fetchrow(_HEAD_AND_CLOCK)
             yield Turn(connection, self._kept, _head(row), int(row["clock"]))
+
+    async def promote(self) -> int:
+        """Raise the epoch, and return it: sequencers that began before never commit again (docs/decisions/0131)."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            epoch: int | None = await connection.fetchval(_PROMOTE)
+            if epoch is None:
+                raise LookupError("the ledger has no entries yet: there is nothing to promote")
+            return epoch
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[AsyncIterator[int]]:
@@ -142,12 +155,13 @@ class LedgerStore:
 
 _SESSION: Final = {"enable_seqscan": "off", "jit": "off"}
 """Every statement on the hot path finds rows by key. Given at the start of a session, so a pool's reset keeps it."""
-_HEAD: Final = "SELECT size, time, chain, frontier, digested FROM head"
+_HEAD: Final = "SELECT size, time, chain, frontier, digested, epoch FROM head"
 _HEAD_AND_CLOCK: Final = (
-    "SELECT size, time, chain, frontier, digested, "
+    "SELECT size, time, chain, frontier, digested, epoch, "
     "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS clock FROM head"
 )
-_FIRST_HEAD: Final = "INSERT INTO head VALUES (1, 0, 0, $1, $2, 0)"
+_FIRST_HEAD: Final = "INSERT INTO head (id, size, time, chain, frontier, digested) VALUES (1, 0, 0, $1, $2, 0)"
+_PROMOTE: Final = "UPDATE head SET epoch = epoch + 1 RETURNING epoch"
 _LEAVES: Final = 'SELECT leaf FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
 _TREE: Final = 'SELECT hash FROM tree WHERE level = $1 AND "index" >= $2 AND "index" < $3 ORDER BY "index"'
 _ENVELOPES: Final = 'SELECT time, envelope FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
@@ -156,7 +170,8 @@ _ENVELOPES: Final = 'SELECT time, envelope FROM entries WHERE "index" >= $1 AND 
 def _head(row: asyncpg.Record | None) -> Head:
     if row is None:
         return Head()
-    head = Head(row["size"], row["time"], row["chain"], Frontier.from_bytes(row["frontier"]), row["digested"])
+    frontier = Frontier.from_bytes(row["frontier"])
+    head = Head(row["size"], row["time"], row["chain"], frontier, row["digested"], row["epoch"])
     assert head.frontier.size == head.size, f"the head says {head.size} entries, its tree {head.frontier.size}"
     return head
 

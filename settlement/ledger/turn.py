@@ -55,6 +55,10 @@ class StoredEntry(NamedTuple):
     envelope: bytes
 
 
+class Fenced(RuntimeError):  # noqa: N818 - a state, not a fault
+    """Another writer was promoted: nothing that this one does is committed any more."""
+
+
 class Turn:
     """The lock, held. `head` is the log's end, `clock` the database's time in milliseconds since the epoch."""
 
@@ -116,9 +120,20 @@ class Turn:
             if old := [row for row in rows if row.key in stored]:
                 await update(self._connection, row_type, old)
 
+    def require_epoch(self, epoch: int) -> None:
+        """Raise Fenced unless the ledger is still in the epoch that the writer began in."""
+        if self.head.epoch != epoch:
+            raise Fenced(
+                f"the ledger is in epoch {self.head.epoch}, this writer began in {epoch}: another was promoted since; "
+                "if this one is to write, restart it"
+            )
+
     async def move_head(self, size: int, time: int, chain: bytes, frontier: bytes, digested: int) -> None:
-        """Set the head and announce it; both take effect with the commit."""
-        await self._connection.execute(_MOVE_HEAD, size, time, chain, frontier, digested)
+        """Set the head and announce it; both take effect with the commit. Raises Fenced where the epoch has changed."""
+        epoch = self.head.epoch
+        done = await self._connection.execute(_MOVE_HEAD, size, time, chain, frontier, digested, epoch)
+        if done != "UPDATE 1":
+            raise Fenced(f"epoch {epoch} of the ledger ended while an entry was being written")
         await self._connection.execute("SELECT pg_notify('landfall_head', $1)", str(size))
 
     async def _fetch(self, state: State, row_type: type[Row], keys: set[Any]) -> None:
@@ -200,4 +215,4 @@ def _quoted(columns: Iterable[str]) -> str:
 
 _ENTRY_COLUMNS: Final = [column.name for column in entries_table.columns]
 _EARLIER: Final = f"SELECT {_quoted(_ENTRY_COLUMNS)} FROM entries WHERE id = ANY($1)"  # noqa: S608
-_MOVE_HEAD: Final = "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5"
+_MOVE_HEAD: Final = "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5 WHERE epoch = $6"

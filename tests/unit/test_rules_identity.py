@@ -73,7 +73,7 @@ def test_a_genesis_founds_the_ledger_and_its_issuer() -> None:
     [
         ("unknown-key", {"signer": NEW}),
         ("wrong-audience", {"aud": "ledger.example/other"}),
-        ("invalid-terms", {"rules_version": 2}),
+        ("invalid-terms", {"rules_version": 99}),
         ("invalid-terms", {"issuer": Member("issuer").party("operator")}),
         ("already-exists", {"issuer": Member("ledger").party("issuer")}),
         ("already-exists", {"issuer": Member("origin").party("issuer")}),

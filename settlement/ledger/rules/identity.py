@@ -1,5 +1,7 @@
 """Who takes part and with which keys: genesis, admission, rotation, revocation, recovery."""
 
+from collections.abc import Collection
+
 from msgspec import structs
 
 from settlement.ledger.envelope import Envelope
@@ -11,7 +13,7 @@ from settlement.ledger.keys import (
     seal_key_id,
     thumbprint,
 )
-from settlement.ledger.messages import AddKey, Admit, Genesis, Party, Recover, RevokeKey
+from settlement.ledger.messages import AddKey, Admit, Genesis, Party, Recover, RevokeKey, UpgradeRules
 from settlement.ledger.rules.context import RESERVED, Context, Effects, Refused
 from settlement.ledger.state import Account, Key, Ledger, Operator, Row
 
@@ -41,6 +43,18 @@ def genesis(envelope: Envelope, *, origin: str, public: bytes, time: int) -> Eff
     if own.kid in {row.kid for row in rows if isinstance(row, Key)}:
         raise Refused("already-exists", "the issuer's keys must not be the origin's")
     return Effects((ledger, own, *rows))
+
+
+def upgrade_rules(context: Context, message: UpgradeRules, known: Collection[int]) -> Effects:
+    """From the next entry on the ledger is under a newer version of the rules, one that this program knows."""
+    ledger = context.ledger
+    if context.sender.id != ledger.issuer:
+        raise Refused("not-permitted", f"only the issuer {ledger.issuer} upgrades the rules, not {context.sender.id}")
+    if message.version <= ledger.rules_version:
+        raise Refused("wrong-state", f"the rules are of version {ledger.rules_version} already: they only go up")
+    if message.version not in known:
+        raise Refused("newer-rules", f"rules version {message.version} is unknown: the newest here is {max(known)}")
+    return Effects((structs.replace(ledger, rules_version=message.version),))
 
 
 def admit(context: Context, message: Admit) -> Effects:

@@ -1,0 +1,38 @@
+"""A ledger is founded under a version of the rules and goes up by an entry of its issuer."""
+
+import pytest
+
+from settlement.ledger.messages import Mint, UpgradeRules
+from settlement.ledger.rules import VERSIONS
+from settlement.ledger.state import Ledger
+from tests.ledger_model import ORIGIN, World, refused
+
+NEW = [kind for kind in VERSIONS[2] if kind not in VERSIONS[1]]
+"""Messages that version 2 brings."""
+
+
+def version(world: World) -> int:
+    ledger = world.state.get(Ledger, ORIGIN)
+    assert ledger is not None
+    return ledger.rules_version
+
+
+def test_the_issuer_upgrades_a_ledger_of_version_1() -> None:
+    world = World(version=1)
+    world.admit("alfa")
+    world.must(world.issuer, UpgradeRules, version=2)
+    assert version(world) == 2
+    world.must(world.issuer, Mint, to="alfa", amount=1, deposit="-")
+
+
+def test_nobody_else_upgrades() -> None:
+    world = World(version=1)
+    assert world.send(world.admit("alfa"), UpgradeRules, version=2) == refused("not-permitted")
+    assert version(world) == 1
+
+
+@pytest.mark.parametrize(("asked", "code"), [(2, "wrong-state"), (99, "newer-rules")])
+def test_versions_only_go_up_and_only_to_what_the_program_knows(asked: int, code: str) -> None:
+    world = World()
+    assert world.send(world.issuer, UpgradeRules, version=asked) == refused(code)
+    assert version(world) == 2
