@@ -182,10 +182,19 @@ def convert(
     amount_usdr: int, currency: str, on: date, rates: Rates, *, rounding: Rounding = Rounding.HALF_EVEN
 ) -> Conversion:
     """What an amount in µSDRt comes to in whole minor units of `currency` on a date. Raises as `value_of_sdr` does."""
-    value = value_of_sdr(currency, on, rates)
-    digits = _MINOR_DIGITS.get(currency, 2)
+    return apply(value_of_sdr(currency, on, rates), amount_usdr, rounding=rounding)
+
+
+def apply(value: SdrValue, amount_usdr: int, *, rounding: Rounding = Rounding.HALF_EVEN) -> Conversion:
+    """What an amount in µSDRt comes to at a rate that was stated before, as on a document."""
+    digits = minor_digits(value.currency)
     exact = Fraction(amount_usdr, MICRO) * Fraction(value.rate) * 10**digits
-    return Conversion(amount_usdr, _round_whole(exact, rounding), digits, value, rounding)
+    return Conversion(amount_usdr, round_whole(exact, rounding), digits, value, rounding)
+
+
+def minor_digits(currency: str) -> int:
+    """Decimals of a currency: 2 for EUR, 0 for JPY."""
+    return _MINOR_DIGITS.get(currency, 2)
 
 
 def _basket_on(day: date, baskets: Sequence[Basket]) -> Basket:
@@ -203,10 +212,10 @@ def _parse_rate(text: object) -> Decimal:
 
 
 def _round_rate(exact: Fraction) -> Decimal:
-    return Decimal(f"{_round_whole(exact * 10**RATE_DECIMALS, Rounding.HALF_EVEN)}E-{RATE_DECIMALS}")
+    return Decimal(f"{round_whole(exact * 10**RATE_DECIMALS, Rounding.HALF_EVEN)}E-{RATE_DECIMALS}")
 
 
-def _round_whole(exact: Fraction, rounding: Rounding) -> int:
+def round_whole(exact: Fraction, rounding: Rounding) -> int:
     """Round to an integer; halves and directions are taken of the magnitude, so -x rounds as x does."""
     sign, magnitude = (-1 if exact < 0 else 1), abs(exact)
     whole = int(magnitude)
