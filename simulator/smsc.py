@@ -62,6 +62,9 @@ VALIDITY_S: Final = 3600.0
 """Of a message that names none."""
 RETRY_S: Final = 0.5
 """Between attempts to reach a phone without service. A real centre waits for its HLR's alert; minutes otherwise."""
+BINARY_CODINGS: Final = (DCS_CLASS2_8BIT, 0x02, 0x04)
+"""data_coding of packets for a card. SMPP's own words for octets (SMPP 3.4 §5.2.19), all that some tools say, go on as
+class 2: there is no other way to a card."""
 DELIVERIES: Final = 10
 """deliver_sm to one client at once."""
 _BINDS: Final = {
@@ -128,7 +131,7 @@ class Smsc:
             return Status.QUEUE_FULL, ""
         if self.find_card(message.destination) is None:
             return Status.INVALID_DESTINATION, ""
-        if (message.protocol_id, message.data_coding) != (PID_SIM_DATA_DOWNLOAD, DCS_CLASS2_8BIT):
+        if message.protocol_id != PID_SIM_DATA_DOWNLOAD or message.data_coding not in BINARY_CODINGS:
             return Status.SUBMIT_FAILED, ""
         message_id = f"{next(self._ids):010}"
         for _ in range(1 + self._happens(self.faults.duplicate)):
