@@ -101,7 +101,7 @@ class OperatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def parse_operator_settings(text: str, source: str) -> OperatorSettings:
     """Read the file's text. Raises `OperatorSettingsError`."""
     try:
-        return msgspec.convert(tomllib.loads(text), OperatorSettings)
+        return msgspec.convert(tomllib.loads(text), OperatorSettings, dec_hook=lambda kind, value: kind(value))
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise OperatorSettingsError(
             f"{source}: {error}; the form is in `landfall operator init --help`, mend it there"

@@ -1,6 +1,7 @@
 """The files that `landfall operator example` prints are files that the node takes."""
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -38,6 +39,11 @@ def test_each_example_is_what_the_api_takes(name: str, shape: type) -> None:
 def test_the_node_example_is_an_operator_toml() -> None:
     text = files("marketplace").joinpath("examples", "operator.toml").read_text()
     assert parse_operator_settings(text, "example").network("26201") is not None
+
+
+def test_files_named_in_the_settings_are_read_as_paths() -> None:
+    text = files("marketplace").joinpath("examples", "operator.toml").read_text()
+    assert parse_operator_settings(f'rates = "a/rates.csv"\n{text}', "example").rates == Path("a/rates.csv")
 
 
 def test_every_example_is_printed() -> None:
