@@ -39,6 +39,12 @@ Home
     POST /subscribers {"name", "msisdn", "card": {"iccid", "kic", "kid", "key_index"?, "counter"?, "slots"?}}
     GET  /subscribers
     GET  /deliveries?iccid=&limit=         packets to cards: queued, sent, delivered, unknown, proven, failed; in words
+    POST /ota/templates {"name", "commands", "parameters"?, "about"?}    GET /ota/templates[/{name}]
+    POST /ota/jobs {"iccid", "commands" | "template", "values"? | "rotate_keys", "question"?, "valid_hours"?}   one card
+    GET  /ota/jobs?iccid=&in_state=        queued, sent, delivered, unknown, then proven, failed, cancelled, expired
+    POST /ota/campaigns {"name", "cards"?, "per_minute"?, "start"?, and what a job has}     GET /ota/campaigns
+    POST /ota/campaigns/{id}/cards (text/csv: iccid[,parameter …])    …/start /pause /resume /cancel
+    GET  /ota/campaigns/{id}    …/jobs?in_state=&after=    …/events (text/event-stream)
     POST /purchases {"subscriber", "package", "provider"?: "test"|"billing", "method"?}
     GET  /purchases?subscriber=    GET /purchases/{id}
          state paying → placed | refused; failed where the ledger rejected an item (its `cause` is the code, and what
@@ -66,6 +72,7 @@ from litestar.handlers import BaseRouteHandler
 from landfall.observability import configure_logging, measure_requests, observability_router
 from landfall.serving import serve
 from landfall.settings import Settings, read_settings
+from marketplace.campaigns.controller import CampaignController, JobController, TemplateController
 from marketplace.openapi import describe_api, static_files
 from marketplace.operator_node import Node, open_node, prepare_database
 from marketplace.operator_problems import HANDLERS, Refusal
@@ -119,6 +126,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
             UsageController,
             SubscriberController,
             DeliveryController,
+            TemplateController,
+            JobController,
+            CampaignController,
             PackageController,
             PurchaseController,
             PaymentController,

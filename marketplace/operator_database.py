@@ -7,8 +7,8 @@ SQL stands in the repositories of the domains; columns bear the names of the str
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -53,6 +53,15 @@ class Database:
         bell.set()
         self._bells.append(bell)
         return bell
+
+    @contextmanager
+    def listen(self) -> Iterator[asyncio.Event]:
+        """A bell for as long as somebody listens."""
+        bell = self.bell()
+        try:
+            yield bell
+        finally:
+            self._bells.remove(bell)
 
     async def ping(self) -> None:
         """Raise where the database does not answer."""

@@ -20,6 +20,8 @@ from landfall.keystore import Keystore
 from landfall.migrations import upgrade
 from landfall.postgres import open_database
 from landfall.settings import Settings
+from marketplace.campaigns.sending import Sender
+from marketplace.campaigns.service import Campaigns
 from marketplace.codes.service import CodePool
 from marketplace.ledger_link.follower import Follower
 from marketplace.ledger_link.keys import OperatorKeys
@@ -41,6 +43,7 @@ from marketplace.wholesale.clock import Clock
 from marketplace.wholesale.service import Wholesale
 from ota.outbox import KeyCipher, PostgresOutbox
 from ota.smpp.carrier import SmppCarrier
+from ota.turns import CardTurns
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.note import VerifierKey
 
@@ -71,6 +74,7 @@ class Node(Struct, frozen=True):
     cards: PostgresOutbox
     packages: Packages
     storefront: Storefront
+    campaigns: Campaigns
 
 
 def prepare_database(settings: Settings) -> str:
@@ -136,7 +140,9 @@ def _assemble(
     membership = Membership(database, ledger, outbox, keys)
     wholesale = Wholesale(database, ledger, outbox, follower, tasks, pool, codes, usage, hlrs)
     storefront = Storefront(database, ledger, outbox, follower, tasks, keys, providers)
-    Delivery(database, ledger, outbox, tasks, keys, cards, carrier)
+    turns = CardTurns()
+    Delivery(database, ledger, outbox, tasks, keys, cards, carrier, turns)
+    Sender(database, tasks, cards, carrier, turns, subscribers.find_number)
     clock = Clock(database, ledger, outbox, tasks, usage)
     node = Node(
         settings=own,
@@ -156,6 +162,7 @@ def _assemble(
         cards=cards,
         packages=Packages(database, ledger, own.rates),
         storefront=storefront,
+        campaigns=Campaigns(database, tasks),
     )
     loops = [outbox.run, follower.run, tasks.run, clock.run]
     if isinstance(carrier, SmppCarrier):

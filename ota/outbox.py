@@ -165,6 +165,14 @@ class PostgresOutbox:
                 raise OutboxError(f"there is no packet {packet_id}")
             return _packet(row), self._open(row.iccid, row.sealed_keys)
 
+    async def packet(self, packet_id: UUID) -> StoredPacket:
+        """A packet as it stands. Raises `OutboxError` where there is none."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(select(packets).where(packets.c.id == packet_id))).one_or_none()
+        if row is None:
+            raise OutboxError(f"there is no packet {packet_id}")
+        return _packet(row)
+
     async def note_delivered(self, packet_id: UUID) -> None:
         """Store when the carrier first said that the packet is in the card."""
         async with self._engine.begin() as connection:

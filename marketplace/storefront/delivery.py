@@ -10,8 +10,6 @@ A card gets one packet at a time. Which packet is on its way stands in the slot'
 dies sends the same octets again; what remains unknown is asked of the card, not assumed.
 """
 
-import asyncio
-from collections import defaultdict
 from uuid import UUID
 
 import structlog
@@ -49,6 +47,7 @@ from ota.profile import (
     store_slot,
 )
 from ota.sealing import SealContext, SealError, open_sealed
+from ota.turns import CardTurns
 from settlement.ledger.client import LedgerClient, Rejected
 from settlement.ledger.messages import CancelRequest, DeliverRequest
 
@@ -81,6 +80,7 @@ class Delivery:
         keys: OperatorKeys,
         cards: PostgresOutbox,
         carrier: Carrier | None,
+        turns: CardTurns,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -89,7 +89,7 @@ class Delivery:
         self._keys = keys
         self._cards = cards
         self._carrier = carrier
-        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns = turns
         self._log = structlog.get_logger(__name__)
         tasks.on("deliver", self.deliver)
         tasks.on("erase", self.erase)
@@ -134,7 +134,7 @@ class Delivery:
         except ProfileError as error:
             raise Undeliverable("payload-unusable", str(error)) from None
         subscriber = await self._subscriber(item)
-        async with self._one_at_a_time[subscriber.iccid]:
+        async with self._turns.turn(subscriber.iccid):
             async with self._database.begin() as connection:
                 # Locked: an end of the request that comes now finds the slot, and has it deleted.
                 if (await get_request(connection, request.id, lock=True)).state != "accepted":
@@ -174,7 +174,7 @@ class Delivery:
             slot = await find_slot(connection, UUID(subject))
         if slot is None:
             return
-        async with self._one_at_a_time[slot.iccid]:
+        async with self._turns.turn(slot.iccid):
             slot = await self._find(slot.request)
             if slot.state == "reserved" and slot.packet is None:
                 entry = None  # nothing was ever sent

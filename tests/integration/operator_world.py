@@ -176,7 +176,7 @@ async def open_world(
         await stack.enter_async_context(serve_field(app, "127.0.0.1", int(field_url.rsplit(":", 1)[1])))
         nodes = []
         for name, more, port in (("home", carrier, 0), ("visited", network, visited_port), ("provider", "", 0)):
-            node = await _found(ledger, server, folder, f"{name}-{mark}", more, secret, port or free_port())
+            node = await found_node(ledger, server, folder, f"{name}-{mark}", more, secret, port or free_port())
             stack.push_async_callback(node.api.aclose)
             stack.callback(node.stop)
             nodes.append(node)
@@ -195,7 +195,7 @@ async def open_world(
         yield world
 
 
-async def _found(
+async def found_node(
     ledger: LedgerWorld, server: Server, folder: Path, name: str, more: str, secret: str, port: int
 ) -> NodeProcess:
     database = name.replace("-", "_")
