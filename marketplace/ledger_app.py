@@ -27,6 +27,7 @@ from marketplace.operators.controller import OperatorController
 from marketplace.payloads.controller import PayloadController
 from marketplace.problems import EXCEPTION_HANDLERS
 from marketplace.requests.controller import RequestController
+from marketplace.settling.controller import ObligationController, ProposalController
 from marketplace.transactions.controller import TransactionController
 
 MAX_BODY: Final = 1024 * 1024
@@ -64,6 +65,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             BidRequestController,
             RequestController,
             AccountController,
+            ProposalController,
+            ObligationController,
             PayloadController,
             show_rejections,
             static_files(),

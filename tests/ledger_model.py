@@ -47,7 +47,8 @@ from settlement.ledger.note import Signer as NoteSigner
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules import Effects
-from settlement.ledger.state import Account, Key, Ledger, Offer, Request, State
+from settlement.ledger.settling import Consent, ProposeInvoice
+from settlement.ledger.state import Account, Key, Ledger, Obligation, Offer, Proposal, Request, State
 from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, encode_bundle, new_tiles
 from settlement.usage.tariff import Bundle, Metered, Tariff
 
@@ -238,7 +239,31 @@ class World:
     def report(self, visited: Member, request: UUID, sequence: int, *records: UsageRecord) -> Effects | Rejection:
         return self.send(visited, ReportUsage, groups=(UsageGroup(request, sequence, records),))
 
+    def propose(self, proposer: Member, kind: type[Message], **fields: Any) -> str:
+        """Propose something that is open until tomorrow; returns the leaf hash that consents cite."""
+        effects = self.must(proposer, kind, **{"until": self.time + DAY, **fields})
+        [leaf] = [row.leaf for row in effects.rows if isinstance(row, Proposal)]
+        return leaf
+
+    def agree(self, leaf: str, *parties: Member) -> None:
+        """Every one of `parties` consents."""
+        for party in parties:
+            self.must(party, Consent, proposal=leaf)
+
+    def owe(self, debtor: Member, creditor: Member, amount: int) -> UUID:
+        """An obligation, by an invoice that was agreed."""
+        invoice = self.new_id()
+        due = {"due": self.time + 30 * DAY, "document": "cd" * 32}
+        leaf = self.propose(creditor, ProposeInvoice, id=invoice, debtor=debtor.id, amount=amount, **due)
+        self.agree(leaf, debtor)
+        return invoice
+
     # looking
+
+    def remaining(self, obligation: UUID) -> int:
+        row = self.state.get(Obligation, obligation)
+        assert row is not None
+        return row.remaining
 
     @property
     def state(self) -> State:

@@ -68,4 +68,5 @@ class Feed:
 _NAMED = """
 SELECT DISTINCT name FROM entries, LATERAL (VALUES (sender), (counterparty)) AS parties(name)
 WHERE "index" >= $1 AND "index" < $2
+UNION SELECT operator FROM readers WHERE "index" >= $1 AND "index" < $2
 """

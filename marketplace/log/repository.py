@@ -16,6 +16,9 @@ _OF_OPERATOR: Final = f"""
 (SELECT {_COLUMNS} FROM entries WHERE sender = $1 AND "index" > $2 ORDER BY "index" LIMIT $3 + 1)
 UNION ALL
 (SELECT {_COLUMNS} FROM entries WHERE counterparty = $1 AND sender <> $1 AND "index" > $2 ORDER BY "index" LIMIT $3 + 1)
+UNION ALL
+(SELECT {_COLUMNS} FROM readers JOIN entries USING ("index")
+ WHERE operator = $1 AND "index" > $2 ORDER BY "index" LIMIT $3 + 1)
 ORDER BY "index" LIMIT $3 + 1
 """  # noqa: S608 - our own column names
 _EVERYTHING: Final = f"""
@@ -35,7 +38,10 @@ def _bounded(entries: str) -> str:
 
 
 _LIST: Final = {False: _bounded(_OF_OPERATOR), True: _bounded(_EVERYTHING)}
-_IS_PARTY: Final = 'SELECT true FROM entries WHERE "index" = $1 AND (sender = $2 OR counterparty = $2)'
+_IS_PARTY: Final = """
+SELECT true FROM entries WHERE "index" = $1 AND (sender = $2 OR counterparty = $2)
+UNION SELECT true FROM readers WHERE "index" = $1 AND operator = $2
+"""
 
 _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
 

@@ -36,6 +36,8 @@ class Path:
     OFFERS: Final = "/v1/offers"
     BIDS: Final = "/v1/requests-for-bids"
     REQUESTS: Final = "/v1/requests"
+    PROPOSALS: Final = "/v1/proposals"
+    OBLIGATIONS: Final = "/v1/obligations"
     ACCOUNT: Final = "/v1/account"
     ENTRIES: Final = "/v1/entries"
     EVENTS: Final = "/v1/events"

@@ -46,7 +46,8 @@ from settlement.ledger.log import leaf_data
 from settlement.ledger.messages import Message
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
-from settlement.ledger.state import Account, BidRequest, Key, Offer, Request
+from settlement.ledger.settling import Consent, Pay, RefuseProposal
+from settlement.ledger.state import Account, BidRequest, Key, Obligation, Offer, Proposal, Request
 from settlement.ledger.tiles import Tile
 from settlement.ledger.trust import Trust, Untrusted
 
@@ -264,6 +265,38 @@ class LedgerClient:
     async def request(self, request: UUID) -> Request:
         """One request this operator is a party of. Raises Rejected `not-found`."""
         return await self._get(f"{Path.REQUESTS}/{request}", Request, authorised=True)
+
+    async def propose(self, kind: type[Message], **fields: Any) -> str:
+        """Propose something (an invoice, a cycle, a deal); returns the leaf hash that consents cite."""
+        return (await self.submit(self.make(kind, **fields))).leaf
+
+    async def consent(self, proposal: str) -> Receipt:
+        """Agree to a proposal, by its leaf hash, after having read it."""
+        return await self.submit(self.make(Consent, proposal=proposal))
+
+    async def refuse(self, proposal: str, reason: str) -> Receipt:
+        """Do not agree to a proposal, or withdraw one's own."""
+        return await self.submit(self.make(RefuseProposal, proposal=proposal, reason=reason))
+
+    async def pay(self, obligation: UUID, amount: int) -> Receipt:
+        """Pay `amount` micro-SDRt of an obligation."""
+        return await self.submit(self.make(Pay, obligation=obligation, amount=amount))
+
+    async def proposals(self, **search: str | int) -> list[Proposal]:
+        """Proposals this operator made or is asked about: state, kind."""
+        return await self._all(Path.PROPOSALS, Page[Proposal], search)
+
+    async def proposal(self, leaf: str) -> Proposal:
+        """One of those. Raises Rejected `not-found`."""
+        return await self._get(f"{Path.PROPOSALS}/{leaf}", Proposal, authorised=True)
+
+    async def obligations(self, **search: str | int) -> list[Obligation]:
+        """What this operator owes and is owed: role (debtor, creditor), state."""
+        return await self._all(Path.OBLIGATIONS, Page[Obligation], search)
+
+    async def obligation(self, obligation: UUID) -> Obligation:
+        """One of those. Raises Rejected `not-found`."""
+        return await self._get(f"{Path.OBLIGATIONS}/{obligation}", Obligation, authorised=True)
 
     async def entries(self, *, after: int = -1, limit: int = api.PAGE) -> list[Entry]:
         """A page of the entries this operator sent or is named by, in order."""

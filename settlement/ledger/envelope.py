@@ -19,14 +19,18 @@ import nacl.exceptions
 from msgspec import Struct
 from nacl.signing import SigningKey
 
+from settlement.ledger import messages, settling
 from settlement.ledger.keys import from_base64url, thumbprint, to_base64url
-from settlement.ledger.messages import MAX_ENVELOPE, Message, Thumbprint, Transaction
+from settlement.ledger.messages import MAX_ENVELOPE, Message, Thumbprint
 
 TIME_SIZE: Final = 8
 """Octets of the time that stands before the envelope in a leaf."""
 SIGNATURE_SIZE: Final = 64
 MAX_RAW: Final = MAX_ENVELOPE - TIME_SIZE
 TYP: Final = "landfall+jws"
+
+Transaction = messages.Transaction | settling.Transaction
+"""Every message there is, of all versions of the rules."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Transaction)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from tempfile import SpooledTemporaryFile
 from typing import Final
 from uuid import UUID
@@ -14,6 +14,15 @@ def new_id(time_ms: int | None = None) -> UUID:
     random = int.from_bytes(os.urandom(10), "big") >> 6
     high, low = random >> 62, random & ((1 << 62) - 1)
     return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
+
+
+def derive_id(base: UUID, label: str) -> UUID:
+    """The id of something that follows from an entry without a message of its own: UUID version 8 (RFC 9562 §5.8).
+
+    Never that of a message, which is of version 7.
+    """
+    digest = int.from_bytes(sha256(base.bytes + label.encode()).digest()[:16], "big")
+    return UUID(int=digest & ~(0xF << 76 | 3 << 62) | 8 << 76 | 2 << 62)
 
 
 class IdRegister:

@@ -8,7 +8,7 @@ made it. Field bounds are part of the protocol: what does not decode is refused 
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from settlement.usage.tariff import Amount, Interval, Tariff, Units
 
@@ -18,24 +18,24 @@ MAX_TIME: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z in milliseconds: what every calendar library can still show."""
 
 
-def _spelt(pattern: str, *, max_length: int | None = None) -> Meta:
+def spelt(pattern: str, *, max_length: int | None = None) -> Meta:
     """Text that `pattern` describes from end to end: `$` alone would let a last newline through."""
     meta: Meta = Meta(pattern=rf"^(?:{pattern})$(?!\n)", max_length=max_length)
     return meta
 
 
 Time = Annotated[int, Meta(ge=0, le=MAX_TIME, description="milliseconds since 1970-01-01T00:00:00Z")]
-OperatorId = Annotated[str, _spelt("[a-z][a-z0-9-]{1,30}[a-z0-9]")]
-Thumbprint = Annotated[str, _spelt("[A-Za-z0-9_-]{43}"), Meta(description="base64url SHA-256, no padding")]
-Digest = Annotated[str, _spelt("[0-9a-f]{64}"), Meta(description="SHA-256, hex")]
+OperatorId = Annotated[str, spelt("[a-z][a-z0-9-]{1,30}[a-z0-9]")]
+Thumbprint = Annotated[str, spelt("[A-Za-z0-9_-]{43}"), Meta(description="base64url SHA-256, no padding")]
+Digest = Annotated[str, spelt("[0-9a-f]{64}"), Meta(description="SHA-256, hex")]
 Key = Annotated[str, Meta(min_length=43, max_length=4096, description="public key, base64url, no padding")]
 Signature = Annotated[str, Meta(min_length=86, max_length=86, description="Ed25519, base64url, no padding")]
-Text = Annotated[str, _spelt(r"[^\x00-\x09\x0b-\x1f\x7f]+", max_length=2000), Meta(description="may have newlines")]
-Line = Annotated[str, _spelt(r"[^\x00-\x1f\x7f]+", max_length=100)]
-Reference = Annotated[str, _spelt(r"[^\x00-\x1f\x7f]+", max_length=140), Meta(description="a SEPA remittance text")]
-Cause = Annotated[str, _spelt("[a-z][a-z0-9-]{0,63}")]
-Country = Annotated[str, _spelt("[A-Z]{2}"), Meta(description="ISO 3166-1 alpha-2")]
-Plmn = Annotated[str, _spelt("[0-9]{5,6}"), Meta(description="MCC and MNC")]
+Text = Annotated[str, spelt(r"[^\x00-\x09\x0b-\x1f\x7f]+", max_length=2000), Meta(description="may have newlines")]
+Line = Annotated[str, spelt(r"[^\x00-\x1f\x7f]+", max_length=100)]
+Reference = Annotated[str, spelt(r"[^\x00-\x1f\x7f]+", max_length=140), Meta(description="a SEPA remittance text")]
+Cause = Annotated[str, spelt("[a-z][a-z0-9-]{0,63}")]
+Country = Annotated[str, spelt("[A-Z]{2}"), Meta(description="ISO 3166-1 alpha-2")]
+Plmn = Annotated[str, spelt("[0-9]{5,6}"), Meta(description="MCC and MNC")]
 Role = Literal["operator", "issuer", "auditor"]
 
 
@@ -53,11 +53,23 @@ class Party(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: OperatorId
     name: Line
     country: Country
-    tadig: Annotated[str, _spelt("[A-Z0-9]{5}")] | None = None
+    tadig: Annotated[str, spelt("[A-Z0-9]{5}")] | None = None
     plmns: Annotated[tuple[Plmn, ...], Meta(max_length=32)] = ()
     role: Role = "operator"
     key: Key
     recovery_key: Key
+
+
+class SettlementParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules version 2 lets founders choose. A ledger that says nothing, or was upgraded, has these defaults.
+
+    `proposal_days_max`: how long a proposal may wait. `dispute_days`: after a request's `report_by`, how long its usage
+    may be disputed. `answer_days`: for each next step of a dispute.
+    """
+
+    proposal_days_max: Annotated[int, Meta(ge=1, le=366)] = 90
+    dispute_days: Annotated[int, Meta(ge=1, le=366)] = 60
+    answer_days: Annotated[int, Meta(ge=1, le=90)] = 14
 
 
 class Parameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +79,7 @@ class Parameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     offer_days_max: Annotated[int, Meta(ge=1, le=3660)] = 366
     request_days_max: Annotated[int, Meta(ge=1, le=3660)] = 366
     digest_interval: Annotated[int, Meta(ge=2, le=1_000_000)] = 1000
+    settlement: SettlementParameters | UnsetType = UNSET
 
 
 class Genesis(Message, frozen=True, kw_only=True, tag="genesis"):
@@ -154,7 +167,7 @@ class RefuseRedemption(Message, frozen=True, kw_only=True, tag="refuse-redemptio
 
 Category = Literal["telecom", "insurance", "transport", "content", "leisure", "other"]
 Delivery = Literal["profile", "esim", "code"]
-Language = Annotated[str, _spelt("[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", max_length=35), Meta(description="BCP 47")]
+Language = Annotated[str, spelt("[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", max_length=35), Meta(description="BCP 47")]
 Languages = Annotated[dict[Language, Text], Meta(min_length=1, max_length=16)]
 
 
@@ -228,7 +241,7 @@ class PlaceRequest(Message, frozen=True, kw_only=True, tag="request"):
     """
 
     offer: UUID
-    user_id: Annotated[str, _spelt("[A-Za-z0-9_-]{16,64}")]
+    user_id: Annotated[str, spelt("[A-Za-z0-9_-]{16,64}")]
     delivery_key: Thumbprint
     escrow: Amount
     ends: Time
@@ -313,9 +326,8 @@ class CloseRequest(Message, frozen=True, kw_only=True, tag="close"):
     cause: Cause = "finished"
 
 
-Transaction = (
+Transaction = (  # of rules version 1; `settling` has those of version 2
     Genesis
-    | UpgradeRules
     | StateDigest
     | Admit
     | AddKey

@@ -50,10 +50,12 @@ CODES: Final[dict[str, Code]] = {
     "unknown-offer": Code(404, "No such offer, or not for the sender", "Search the offers again."),
     "unknown-request": Code(404, "No such request", "Check the request id and that its entry was accepted."),
     "unknown-redemption": Code(404, "No such redemption", "Check the redemption id."),
-    "already-exists": Code(409, "There is one of this name", "Choose another id or reference."),
-    "wrong-state": Code(
-        409, "The request is not in a state for this", "Read its state; docs/protocol.md has the table."
+    "unknown-obligation": Code(404, "No such obligation", "Check the id; only its debtor and creditor see it."),
+    "unknown-proposal": Code(
+        404, "No such proposal", "Cite the leaf hash of the proposing entry; only its parties see it."
     ),
+    "already-exists": Code(409, "There is one of this name", "Choose another id or reference."),
+    "wrong-state": Code(409, "It is not in a state for this", "Read its state; docs/protocol.md has the table."),
     "too-early": Code(409, "This is not yet allowed", "Wait until the time the detail names."),
     "too-late": Code(409, "The time for this has passed", "See the time the detail names."),
     "newer-rules": Code(
@@ -69,6 +71,7 @@ CODES: Final[dict[str, Code]] = {
     ),
     "wrong-escrow": Code(422, "The escrow does not fit the tariff", "Send the amount the detail names."),
     "insufficient-funds": Code(402, "Too little SDRt is available", "Have SDRt minted or wait for requests to close."),
+    "too-much": Code(422, "The amount is more than there is to it", "Send at most the amount the detail names."),
     "overflow": Code(422, "The amount exceeds what a balance can hold", "Split the amount."),
     # usage
     "out-of-sequence": Code(409, "The usage group is not the next one", "Send the sequence the detail names."),

@@ -14,7 +14,20 @@ from msgspec import structs
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from settlement.ledger.state import Account, BidRequest, Deposit, Key, Ledger, Offer, Operator, Redemption, Request, Row
+from settlement.ledger.state import (
+    Account,
+    BidRequest,
+    Deposit,
+    Key,
+    Ledger,
+    Obligation,
+    Offer,
+    Operator,
+    Proposal,
+    Redemption,
+    Request,
+    Row,
+)
 from settlement.ledger.tables import TABLES
 
 R = TypeVar("R", bound=Row)
@@ -47,6 +60,8 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
         "call_seconds",
         "cause",
     ),
+    Proposal: ("consented", "state", "refused_by", "reason"),
+    Obligation: ("amount", "remaining", "state"),
 }
 """Fields that a rule may change; the others stand from the row's making."""
 KEPT: Final = (Operator, Key, Offer)
@@ -128,7 +143,7 @@ def _update_sql(row_type: type[Row], table: Table) -> str:
 
 
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption})
+_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption, Obligation})
 """Row types whose columns are their fields as they are; the others hold tuples and nested values."""
 _SELECT: Final = {kind: _select_sql(kind, table, kind.__struct_fields__) for kind, table in TABLES.items()}
 _SELECT_MUTABLE: Final = {

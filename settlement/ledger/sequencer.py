@@ -40,7 +40,7 @@ from settlement.ledger.note import Signer as NoteSigner
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules import Effects
 from settlement.ledger.rules.context import RESERVED, Refusal
-from settlement.ledger.state import Ledger
+from settlement.ledger.state import Ledger, Unloaded
 from settlement.ledger.store import Head, LedgerStore
 from settlement.ledger.turn import Fenced, StoredEntry, Turn
 
@@ -266,14 +266,16 @@ class Sequencer:
         execution = Execution(self.origin, self._signer.public, state, size=head.size, chain=head.chain)
         entries: list[StoredEntry] = []
         answers: list[Receipt | Rejection] = []
+        readers: list[tuple[str, int]] = []
         for verified in batch:
             envelope, sender = verified.envelope, verified.sender
             first = earlier.get((sender, envelope.id))
             if first is not None:
                 answers.append(_repeat(first, envelope))
                 continue
-            effects = execution.run(envelope, now)
+            effects = _decide(execution, envelope, now)
             if isinstance(effects, Effects):
+                readers += [(operator, execution.size - 1) for operator in effects.readers]
                 entry = _entry(execution.size - 1, now, sender, envelope, effects)
                 entries.append(entry)
                 earlier[(sender, envelope.id)] = entry
@@ -284,7 +286,7 @@ class Sequencer:
             return answers, head.size
         digested = self._state_digest(execution, head, now, entries)
         frontier, tree_rows = head.frontier.extend([entry.leaf for entry in entries])
-        await turn.write(entries, tree_rows, state)
+        await turn.write(entries, tree_rows, state, readers)
         await turn.move_head(execution.size, now, execution.chain, frontier.to_bytes(), digested)
         return answers, execution.size
 
@@ -302,6 +304,14 @@ class Sequencer:
         assert isinstance(effects, Effects), f"our own digest was rejected: {effects}"
         entries.append(_entry(execution.size - 1, now, RESERVED, envelope, effects))
         return execution.size
+
+
+def _decide(execution: Execution, envelope: Envelope, now: int) -> Effects | Rejection:
+    try:
+        return execution.run(envelope, now)
+    except Unloaded as unloaded:  # it depends on another envelope of the batch in a way that nobody foresaw
+        log.warning("an envelope needs what its own batch makes", id=str(envelope.id), why=str(unloaded))
+        return Rejection("overloaded", "it depends on an entry that is only now being written: send it again")
 
 
 def _parse(raw: bytes) -> Envelope | Rejection:

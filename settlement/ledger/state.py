@@ -159,15 +159,71 @@ class Request(Row, frozen=True, kw_only=True, tag="request"):
     cause: str | None = None
 
 
+ProposalKind = Literal["invoice", "cycle", "deal"]
+ProposalState = Literal["open", "effective", "refused", "lapsed"]
+
+
+class Proposal(Row, frozen=True, kw_only=True, tag="proposal"):
+    """What one party proposed and `parties` must all consent to, until `until`; `leaf` is the proposing entry's hash.
+
+    `subject`: id of the obligation, cycle or deal that it would make. `reason`: why it was refused, by `refused_by`.
+    """
+
+    KEY = "leaf"
+    leaf: str
+    kind: ProposalKind
+    subject: UUID
+    proposer: str
+    parties: tuple[str, ...]
+    proposed: int
+    until: int
+    consented: tuple[str, ...] = ()
+    state: ProposalState = "open"
+    refused_by: str | None = None
+    reason: str | None = None
+
+
+ObligationCause = Literal["invoice", "dispute", "shortfall", "rebate", "credit", "netting"]
+ObligationState = Literal["proposed", "open", "settled", "dropped"]
+
+
+class Obligation(Row, frozen=True, kw_only=True, tag="obligation"):
+    """A debt: `remaining` of `amount` micro-SDRt, to be paid by `due`, milliseconds.
+
+    `source`: the dispute, deal or cycle it comes from. `document`, `number`: of an invoice.
+    """
+
+    KEY = "id"
+    id: UUID
+    debtor: str
+    creditor: str
+    amount: int
+    remaining: int
+    due: int
+    cause: ObligationCause
+    made: int
+    source: UUID | None = None
+    document: str | None = None
+    number: str | None = None
+    state: ObligationState = "open"
+
+
 R = TypeVar("R", bound=Row)
-ROW_TYPES: tuple[type[Row], ...] = (Ledger, Operator, Key, Account, Deposit, Redemption, Offer, BidRequest, Request)
+ROW_TYPES: tuple[type[Row], ...] = (
+    *(Ledger, Operator, Key, Account, Deposit, Redemption, Offer, BidRequest, Request),
+    *(Proposal, Obligation),
+)
+
+
+class Unloaded(LookupError):  # noqa: N818 - nothing is wrong with the row
+    """A row was asked for of which it is not known whether it exists: nothing may be decided without it."""
 
 
 class State:
     """Rows by type and key. `changed` keeps the last value of every row put since `settle()`.
 
     `whole`: every row there is, as an auditor has. Otherwise only what was loaded, `load_absent` naming what is known
-    not to exist: asking for anything else is our own mistake and raises LookupError, never a wrong decision.
+    not to exist: asking for anything else raises Unloaded, never a wrong decision.
     """
 
     __slots__ = ("_rows", "_whole", "changed")
@@ -180,7 +236,12 @@ class State:
     def get(self, row_type: type[R], key: Any) -> R | None:
         """The row, or None where there is none."""
         rows: dict[Any, R] = self._rows[row_type]
-        return rows.get(key) if self._whole else rows[key]
+        if self._whole:
+            return rows.get(key)
+        try:
+            return rows[key]
+        except KeyError:
+            raise Unloaded(f"{row_type.__name__} {key} was not loaded") from None
 
     def put(self, row: Row) -> None:
         """Insert or replace a row."""

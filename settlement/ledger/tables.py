@@ -193,6 +193,50 @@ requests = Table(
     postgresql_with=HOT,
 )
 
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("leaf", Text, primary_key=True, comment="leaf hash of the proposing entry, hex"),
+    Column("kind", Text, nullable=False),
+    Column("subject", Uuid, nullable=False),
+    Column("proposer", Text, nullable=False, index=True),
+    Column("parties", JSONB, nullable=False),
+    Column("proposed", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("consented", JSONB, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("refused_by", Text),
+    Column("reason", Text),
+    Index("proposals_by_party", "parties", postgresql_using="gin"),
+)
+
+obligations = Table(
+    "obligations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("debtor", Text, nullable=False),
+    Column("creditor", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("source", Uuid),
+    Column("document", Text),
+    Column("number", Text),
+    Column("state", Text, nullable=False),
+    Index("obligations_by_debtor", "debtor", "id"),
+    Index("obligations_by_creditor", "creditor", "id"),
+)
+
+readers = Table(
+    "readers",
+    metadata,
+    Column("operator", Text, primary_key=True),
+    Column("index", BigInteger, primary_key=True, index=True),
+)
+"""Who may read an entry beside its sender and its one counterparty: the other parties of a proposal."""
+
 payloads = Table(
     "payloads",
     metadata,
@@ -221,4 +265,6 @@ TABLES: Final[dict[type[state.Row], Table]] = {
     state.Offer: offers,
     state.BidRequest: bid_requests,
     state.Request: requests,
+    state.Proposal: proposals,
+    state.Obligation: obligations,
 }

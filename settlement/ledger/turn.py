@@ -1,6 +1,6 @@
 """One turn of writing: name and load the rows that a batch touches, and store what it changed, both in bulk.
 
-Which rows a message names stands in `_name_rows`; what follows from those (a request's offer and accounts) in `load`.
+Which rows a message names stands in `touched`; what follows from those (a request's offer and accounts) in `load`.
 """
 
 from collections import defaultdict
@@ -11,19 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from settlement.ledger.envelope import Envelope
-from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
 from settlement.ledger.merkle import TileRow
-from settlement.ledger.messages import (
-    AddKey,
-    Admit,
-    Mint,
-    PlaceRequest,
-    PublishOffer,
-    Recover,
-    Redeem,
-    ReportUsage,
-    RequestBids,
-)
 from settlement.ledger.rows import KeptRows, insert, select_keys_of, update
 from settlement.ledger.state import (
     Account,
@@ -31,14 +19,17 @@ from settlement.ledger.state import (
     Deposit,
     Key,
     Ledger,
+    Obligation,
     Offer,
     Operator,
+    Proposal,
     Redemption,
     Request,
     Row,
     State,
 )
 from settlement.ledger.tables import entries as entries_table
+from settlement.ledger.touched import SUBJECTS, name_rows
 
 
 class StoredEntry(NamedTuple):
@@ -72,14 +63,19 @@ class Turn:
     async def load(self, origin: str, envelopes: Sequence[Envelope]) -> State:
         """A state with every row that deciding on `envelopes` may ask for."""
         state = State(whole=False)
-        wanted = _name_rows(envelopes)
+        wanted = name_rows(envelopes)
         await self._fetch(state, Ledger, {origin})
         ledger = state.get(Ledger, origin)
         if ledger is None:
             return state
-        for row_type in (Key, Request, Deposit, Redemption, BidRequest):
+        for row_type in (Key, Request, Deposit, Redemption, BidRequest, Proposal):
             await self._fetch(state, row_type, wanted[row_type])
         operators, accounts = wanted[Operator], wanted[Account]
+        for proposal in state.all(Proposal):
+            wanted[SUBJECTS[proposal.kind]].add(proposal.subject)
+        await self._fetch(state, Obligation, wanted[Obligation])
+        for obligation in state.all(Obligation):
+            accounts.update((obligation.debtor, obligation.creditor))
         operators.update(key.operator for key in state.all(Key))
         accounts.update(operators, {ledger.issuer})
         for request in state.all(Request):
@@ -101,9 +97,20 @@ class Turn:
         rows = await self._connection.fetch(_EARLIER, [envelope.id for envelope in envelopes])
         return [StoredEntry(*row) for row in rows]
 
-    async def write(self, entries: Sequence[StoredEntry], tree_rows: Sequence[TileRow], state: State) -> None:
-        """Store new entries, the tile rows they complete, and every changed row of `state`."""
+    async def write(
+        self,
+        entries: Sequence[StoredEntry],
+        tree_rows: Sequence[TileRow],
+        state: State,
+        readers: Sequence[tuple[str, int]] = (),
+    ) -> None:
+        """Store new entries, the tile rows they complete, and every changed row of `state`.
+
+        `readers`: (operator, index of an entry) for who may read one beside its sender and counterparty.
+        """
         copy = self._connection.copy_records_to_table
+        if readers:
+            await copy("readers", records=readers, columns=("operator", "index"))
         await copy("entries", records=entries, columns=_ENTRY_COLUMNS)
         tree = [
             (row.level, row.first_index + offset, node) for row in tree_rows for offset, node in enumerate(row.hashes)
@@ -142,71 +149,6 @@ class Turn:
             self._stored[row_type].update(row.key for row in rows)
             state.load(rows)
             state.load_absent(row_type, keys)
-
-
-def _name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
-    """Keys of the rows that the messages name themselves."""
-    wanted: dict[type[Row], set[Any]] = defaultdict(set)
-    for envelope in envelopes:
-        message = envelope.message
-        wanted[Key].add(envelope.kid)
-        match message:
-            case PlaceRequest():
-                wanted[Request].add(message.id)
-                wanted[Offer].add(message.offer)
-                wanted[Key].add(message.delivery_key)
-            case ReportUsage():
-                wanted[Request].update(group.request for group in message.groups)
-            case PublishOffer():
-                wanted[Offer].update((message.id, message.supersedes) if message.supersedes else (message.id,))
-                wanted[BidRequest].update({message.bid_for} if message.bid_for else ())
-            case RequestBids():
-                wanted[BidRequest].add(message.id)
-            case Mint():
-                wanted[Deposit].add(message.deposit)
-                wanted[Operator].add(message.to)
-                wanted[Account].add(message.to)
-            case Redeem():
-                wanted[Redemption].add(message.id)
-            case Admit():
-                wanted[Operator].add(message.party.id)
-                wanted[Key].update(_thumbprints(message.party.key, message.party.recovery_key))
-            case AddKey():
-                wanted[Key].update(_thumbprints(message.key) if message.purpose == "sign" else _seal_ids(message.key))
-                wanted[Key].update({message.replaces} if message.replaces else ())
-            case Recover():
-                wanted[Key].update(_thumbprints(message.key, message.recovery_key))
-            case _:
-                for field, row_type in _NAMED_BY.items():
-                    if (named := getattr(message, field, None)) is not None:
-                        wanted[row_type].add(named)
-    return wanted
-
-
-_NAMED_BY: Final[dict[str, type[Row]]] = {
-    "request": Request,
-    "offer": Offer,
-    "bids": BidRequest,
-    "redemption": Redemption,
-    "kid": Key,
-}
-
-
-def _thumbprints(*keys: str) -> set[str]:
-    found = set()
-    for key in keys:
-        try:
-            found.add(thumbprint(read_signing_key(key)))
-        except InvalidKey:  # the rule will say so
-            continue
-    return found
-
-
-def _seal_ids(key: str) -> set[str]:
-    try:
-        return {seal_key_id(from_base64url(key.encode()))}
-    except ValueError:
-        return set()
 
 
 def _quoted(columns: Iterable[str]) -> str:

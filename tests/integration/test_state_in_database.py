@@ -16,7 +16,7 @@ from settlement.ledger.store import LedgerStore
 from settlement.ledger.tables import TABLES
 from settlement.ledger.turn import StoredEntry
 from tests.ledger_model import ORIGIN, World
-from tests.market_story import tell_story
+from tests.market_story_2 import tell_story_2
 
 MIGRATIONS = Path(ledger.__path__[0]) / "migrations"
 
@@ -59,7 +59,7 @@ async def write_in_batches(store: LedgerStore, world: World, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1_000])
 async def test_the_story_written_in_batches_of_any_size_is_one_state(database: str, size: int) -> None:
-    world = tell_story()
+    world = tell_story_2()
     upgrade(database, MIGRATIONS)
     async with LedgerStore.open(database) as store:
         await write_in_batches(store, world, size)

@@ -1,8 +1,12 @@
 """A ledger is founded under a version of the rules and goes up by an entry of its issuer."""
 
+from typing import Any
+from uuid import UUID
+
+import msgspec
 import pytest
 
-from settlement.ledger.messages import Mint, UpgradeRules
+from settlement.ledger.messages import Message, Mint, Parameters, SettlementParameters, UpgradeRules
 from settlement.ledger.rules import VERSIONS
 from settlement.ledger.state import Ledger
 from tests.ledger_model import ORIGIN, World, refused
@@ -36,3 +40,37 @@ def test_versions_only_go_up_and_only_to_what_the_program_knows(asked: int, code
     world = World()
     assert world.send(world.issuer, UpgradeRules, version=asked) == refused(code)
     assert version(world) == 2
+
+
+def example(kind: type[Message], world: World) -> dict[str, Any]:
+    """Some value for each field that a message must have: under version 1 it is not looked at."""
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.required and field.name not in ("id", "aud", "exp"):
+            values[field.name] = EXAMPLES[field.name]
+    return values
+
+
+EXAMPLES: dict[str, Any] = {
+    "proposal": "00" * 32,
+    "document": "00" * 32,
+    "reason": "no",
+    "debtor": "alfa",
+    "amount": 1,
+    "due": 1,
+    "until": 1,
+    "obligation": UUID(int=7 << 76 | 2 << 62),
+}
+
+
+@pytest.mark.parametrize("kind", NEW)
+def test_version_1_refuses_what_it_does_not_know(kind: type[Message]) -> None:
+    world = World(version=1)
+    alfa = world.admit("alfa", funds=1)
+    assert world.send(alfa, kind, **example(kind, world)) == refused("newer-rules")
+
+
+def test_a_ledger_of_version_1_has_no_parameters_of_version_2() -> None:
+    with pytest.raises(AssertionError, match="newer-rules"):
+        World(Parameters(settlement=SettlementParameters()), version=1)
+    assert World(Parameters(settlement=SettlementParameters(answer_days=1))).execution.size == 1

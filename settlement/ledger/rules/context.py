@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from settlement.ledger.envelope import Envelope
-from settlement.ledger.messages import Recover, RevokeKey
+from settlement.ledger.messages import Recover, RevokeKey, SettlementParameters
 from settlement.ledger.rejections import CODES
-from settlement.ledger.state import Account, Key, Ledger, Offer, Operator, Request, Row, State
+from settlement.ledger.state import Account, Key, Ledger, Obligation, Offer, Operator, Request, Row, State
 
 RESERVED = "ledger"
 """The operator id under which the origin's own entries stand; nobody can be admitted as it."""
@@ -42,12 +42,14 @@ class Effects(Struct, frozen=True):
 
     `counterparty`: the one other operator the entry names, who may read it. `settled`: micro-SDRt that went to the
     visited operator (or came back, for an end). `refused`: what did not settle within a usage report.
+    `readers`: further operators that the entry names and that may read it.
     """
 
     rows: tuple[Row, ...]
     counterparty: str | None = None
     settled: int = 0
     refused: tuple[Refusal, ...] = ()
+    readers: tuple[str, ...] = ()
 
 
 class Context(Struct, frozen=True):
@@ -65,6 +67,19 @@ class Context(Struct, frozen=True):
         account = self.state.get(Account, operator)
         assert account is not None, f"operator {operator} has no account"
         return account
+
+    @property
+    def settlement(self) -> SettlementParameters:
+        """The parameters of version 2, which an older genesis does not have."""
+        chosen = self.ledger.parameters.settlement
+        return SettlementParameters() if chosen is UNSET else chosen
+
+    def obligation(self, obligation: UUID) -> Obligation:
+        """An obligation that the sender is a party of."""
+        found = self.state.get(Obligation, obligation)
+        if found is None or self.sender.id not in (found.debtor, found.creditor):
+            raise Refused("unknown-obligation", f"there is no obligation {obligation} of {self.sender.id}")
+        return found
 
     def offer(self, offer: UUID) -> Offer:
         """The offer, if there is one that the sender may know of."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from settlement.ledger.envelope import Envelope
 from settlement.ledger.keys import (
@@ -30,6 +30,8 @@ def genesis(envelope: Envelope, *, origin: str, public: bytes, time: int) -> Eff
         raise Refused("already-exists", f"the id {RESERVED} stands for the log itself")
     if message.issuer.role != "issuer":
         raise Refused("invalid-terms", f"the issuer's role is {message.issuer.role!r}, it must be 'issuer'")
+    if message.rules_version < 2 and message.parameters.settlement is not UNSET:
+        raise Refused("newer-rules", "parameters.settlement is not known to rules version 1")
     ledger = Ledger(
         origin=origin,
         rules_version=message.rules_version,

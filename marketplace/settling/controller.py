@@ -1,0 +1,107 @@
+"""`/v1/proposals`, `/v1/obligations`: for the operators they name, and nobody else."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Request, get
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from marketplace.access.caller import BearerAuthentication, Caller
+from marketplace.ledger_node import Node
+from marketplace.listing import FIRST, Limit, to_page
+from marketplace.openapi import BEARER
+from marketplace.problems import ProblemError
+from marketplace.settling.repository import Debt, R, find_own, find_proposal, list_own, list_proposals
+from settlement.ledger.api import PAGE, Page, Path
+from settlement.ledger.state import Obligation, ObligationState, Proposal, ProposalKind, ProposalState
+
+After = Annotated[UUID, QueryParameter(description="Id of the last one seen.")]
+
+
+class ProposalController(Controller):
+    """Proposals of the caller, and to it."""
+
+    path = Path.PROPOSALS
+    tags = ("settlement",)
+    middleware = (BearerAuthentication,)
+    security = BEARER
+
+    @get(summary="Proposals you made or are asked about")
+    async def list_own(
+        self,
+        request: Request[Caller, Any, Any],
+        node: Node,
+        state_: Annotated[ProposalState | None, QueryParameter(name="state")] = None,
+        kind: FromQuery[ProposalKind | None] = None,
+        after: Annotated[UUID, QueryParameter(description="`subject` of the last one seen.")] = FIRST,
+        limit: Limit = PAGE,
+    ) -> Page[Proposal]:
+        """Oldest first. `leaf` is what a `consent` cites; `subject` is the id of the obligation, cycle or deal.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/proposals?state=open'`
+        """
+        rows = await list_proposals(
+            node.store.pool, request.user.operator, state=state_, kind=kind, after=after, limit=limit + 1
+        )
+        return to_page(rows, limit, lambda row: row.subject)
+
+    @get("/{leaf:str}", summary="One proposal")
+    async def read(self, request: Request[Caller, Any, Any], node: Node, leaf: FromPath[str]) -> Proposal:
+        """One proposal, by the leaf hash of its entry: who has consented, until when the others may.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" …/v1/proposals/9f86d081884c7d65…`
+        """
+        found = await find_proposal(node.store.pool, request.user.operator, leaf)
+        if found is None:
+            raise ProblemError("not-found", f"there is no proposal {leaf[:64]} of {request.user.operator}")
+        return found
+
+
+class ObligationController(Controller):
+    """Debts of the caller, and to it."""
+
+    path = Path.OBLIGATIONS
+    tags = ("settlement",)
+    middleware = (BearerAuthentication,)
+    security = BEARER
+
+    @get(summary="What you owe and are owed")
+    async def list_own(
+        self,
+        request: Request[Caller, Any, Any],
+        node: Node,
+        role: Annotated[Debt | None, QueryParameter(description="The caller's side; by default either.")] = None,
+        state_: Annotated[ObligationState | None, QueryParameter(name="state")] = None,
+        after: After = FIRST,
+        limit: Limit = PAGE,
+    ) -> Page[Obligation]:
+        """Obligations by id, with what remains of each.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/obligations?role=debtor&state=open'`
+        """
+        rows = await list_own(
+            node.store.pool,
+            Obligation,
+            request.user.operator,
+            side=role,
+            state=state_,
+            after=after,
+            limit=limit + 1,
+        )
+        return to_page(rows, limit, lambda row: row.id)
+
+    @get("/{obligation:uuid}", summary="One obligation")
+    async def read(self, request: Request[Caller, Any, Any], node: Node, obligation: FromPath[UUID]) -> Obligation:
+        """One obligation that the caller owes or is owed.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" …/v1/obligations/01890a5d-ac96-774b-bcce-b302099a8057`
+        """
+        return await read_own(request, node, Obligation, obligation)
+
+
+async def read_own(request: Request[Caller, Any, Any], node: Node, row_type: type[R], key: UUID) -> R:
+    """A row that names the caller. Raises ProblemError `not-found`."""
+    found = await find_own(node.store.pool, row_type, request.user.operator, key)
+    if found is None:
+        raise ProblemError("not-found", f"there is no {row_type.__name__.lower()} {key} of {request.user.operator}")
+    return found

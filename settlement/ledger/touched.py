@@ -1,0 +1,110 @@
+"""Which rows of state a message touches: those it names itself. What follows from those is for `turn` to load.
+
+A row that an earlier envelope of the same batch makes is not in the database, so nothing follows from it there: whoever
+proposes names what its consent will need. What could still not be foreseen is refused to be sent again (`Unloaded`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Final
+
+from settlement.ledger.envelope import Envelope
+from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
+from settlement.ledger.messages import (
+    AddKey,
+    Admit,
+    Mint,
+    PlaceRequest,
+    PublishOffer,
+    Recover,
+    Redeem,
+    ReportUsage,
+    RequestBids,
+)
+from settlement.ledger.settling import ProposeInvoice
+from settlement.ledger.state import (
+    Account,
+    BidRequest,
+    Deposit,
+    Key,
+    Obligation,
+    Offer,
+    Operator,
+    Proposal,
+    Redemption,
+    Request,
+    Row,
+)
+
+SUBJECTS: Final[dict[str, type[Row]]] = {"invoice": Obligation}
+"""What a proposal of each kind is about."""
+
+
+def name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
+    """Keys of the rows that the messages name themselves."""
+    wanted: dict[type[Row], set[Any]] = defaultdict(set)
+    for envelope in envelopes:
+        message = envelope.message
+        wanted[Key].add(envelope.kid)
+        match message:
+            case PlaceRequest():
+                wanted[Request].add(message.id)
+                wanted[Offer].add(message.offer)
+                wanted[Key].add(message.delivery_key)
+            case ReportUsage():
+                wanted[Request].update(group.request for group in message.groups)
+            case PublishOffer():
+                wanted[Offer].update((message.id, message.supersedes) if message.supersedes else (message.id,))
+                wanted[BidRequest].update({message.bid_for} if message.bid_for else ())
+            case RequestBids():
+                wanted[BidRequest].add(message.id)
+            case Mint():
+                wanted[Deposit].add(message.deposit)
+                wanted[Operator].add(message.to)
+                wanted[Account].add(message.to)
+            case Redeem():
+                wanted[Redemption].add(message.id)
+            case Admit():
+                wanted[Operator].add(message.party.id)
+                wanted[Key].update(_thumbprints(message.party.key, message.party.recovery_key))
+            case AddKey():
+                wanted[Key].update(_thumbprints(message.key) if message.purpose == "sign" else _seal_ids(message.key))
+                wanted[Key].update({message.replaces} if message.replaces else ())
+            case Recover():
+                wanted[Key].update(_thumbprints(message.key, message.recovery_key))
+            case ProposeInvoice():
+                wanted[Obligation].add(message.id)
+                wanted[Operator].add(message.debtor)
+            case _:
+                for field, row_type in _NAMED_BY.items():
+                    if (named := getattr(message, field, None)) is not None:
+                        wanted[row_type].add(named)
+    return wanted
+
+
+_NAMED_BY: Final[dict[str, type[Row]]] = {
+    "request": Request,
+    "offer": Offer,
+    "bids": BidRequest,
+    "redemption": Redemption,
+    "kid": Key,
+    "proposal": Proposal,
+    "obligation": Obligation,
+}
+
+
+def _thumbprints(*keys: str) -> set[str]:
+    found = set()
+    for key in keys:
+        try:
+            found.add(thumbprint(read_signing_key(key)))
+        except InvalidKey:  # the rule will say so
+            continue
+    return found
+
+
+def _seal_ids(key: str) -> set[str]:
+    try:
+        return {seal_key_id(from_base64url(key.encode()))}
+    except ValueError:
+        return set()

@@ -1,0 +1,44 @@
+"""Agreeing and owing over HTTP: proposals, obligations, and who may read them."""
+
+import pytest
+
+from settlement.ledger.client import Rejected, message_of
+from settlement.ledger.settling import Consent, ProposeInvoice
+from tests.integration.ledger_world import DAY_MS, PRICE, LedgerWorld, now_ms
+
+DOCUMENT = "ab" * 32
+
+
+async def test_an_invoice_is_proposed_read_agreed_and_paid(ledger: LedgerWorld) -> None:
+    async with ledger.operator(minted=PRICE) as debtor, ledger.operator() as creditor, ledger.operator() as other:
+        terms = {"debtor": debtor.id, "amount": PRICE, "due": now_ms() + DAY_MS, "document": DOCUMENT}
+        leaf = await creditor.client.propose(ProposeInvoice, until=now_ms() + DAY_MS, **terms)
+        [asked] = await debtor.client.proposals(state="open", kind="invoice")
+        assert (asked.leaf, asked.proposer, asked.parties) == (leaf, creditor.id, (debtor.id,))
+        assert (await debtor.client.obligation(asked.subject)).state == "proposed"
+        await debtor.client.consent(leaf)
+        assert (await creditor.client.proposal(leaf)).state == "effective"
+        [owed] = await creditor.client.obligations(role="creditor", state="open")
+        await debtor.client.pay(owed.id, PRICE // 4)
+        assert (await creditor.client.obligation(owed.id)).remaining == PRICE - PRICE // 4
+        assert (await creditor.client.account()).available == PRICE // 4
+        assert await creditor.client.obligations(role="debtor") == []
+
+        assert await other.client.proposals() == []
+        assert await other.client.obligations() == []
+        for path in (f"/v1/proposals/{leaf}", f"/v1/obligations/{owed.id}"):
+            assert (await other.get(path)).status_code == 404
+            assert (await creditor.get(path)).status_code == 200
+        kinds = [type(message_of(entry)) for entry in await creditor.client.entries()]
+        assert Consent in kinds, "who proposed reads the consent"
+
+
+async def test_a_refused_proposal_tells_why(ledger: LedgerWorld) -> None:
+    async with ledger.operator() as debtor, ledger.operator() as creditor:
+        terms = {"debtor": debtor.id, "amount": 1, "due": now_ms() + DAY_MS, "document": DOCUMENT}
+        leaf = await creditor.client.propose(ProposeInvoice, until=now_ms() + DAY_MS, **terms)
+        await debtor.client.refuse(leaf, "no-such-service")
+        ended = await creditor.client.proposal(leaf)
+        assert (ended.state, ended.refused_by, ended.reason) == ("refused", debtor.id, "no-such-service")
+        with pytest.raises(Rejected, match="wrong-state"):
+            await debtor.client.consent(leaf)
