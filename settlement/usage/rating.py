@@ -4,15 +4,19 @@
 
 so how a session is split into records never changes its cost. A caller takes a request's `Meter`, gives it records
 one by one with `charge()`, and puts the meter back into the request. No clock, no I/O, no floats.
+
+A tariff with a grading (tiers, zones, taxes …; rules version 2) is counted and priced by `settlement.usage.grading`;
+all others as in version 1.
 """
 
 from typing import Final, Literal
 
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from settlement.ledger.messages import UsageRecord
 from settlement.ledger.state import Request
-from settlement.usage.tariff import Bundle, Metered, Tariff
+from settlement.usage.grading import Cumulative, count, price
+from settlement.usage.tariff import Bundle, Grading, Metered, Tariff
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
@@ -21,7 +25,10 @@ Cause = Literal["allowance-exhausted", "beyond-escrow"]
 
 
 class Meter(Struct, kw_only=True):
-    """The running part of a request (see `Request` for units): what records move. A working value, never stored."""
+    """The running part of a request (see `Request` for units): what records move. A working value, never stored.
+
+    `cumulative`: what a graded tariff counts, zone by zone; UNSET with any other.
+    """
 
     escrow: int
     charged: int
@@ -34,15 +41,19 @@ class Meter(Struct, kw_only=True):
     limit_seconds: int
     limit_messages: int
     call_seconds: int
+    cumulative: Cumulative | UnsetType = UNSET
 
     @classmethod
     def read(cls, request: Request) -> "Meter":
         """The request's marks as they stand."""
-        return cls(**{field: getattr(request, field) for field in cls.__struct_fields__})
+        return cls(**{field: getattr(request, field) for field in _MARKS})
 
     def put_back(self, request: Request) -> Request:
         """The request with the marks moved to where the meter stands."""
-        return structs.replace(request, **structs.asdict(self))
+        return structs.replace(request, **{field: getattr(self, field) for field in _MARKS})
+
+
+_MARKS: Final = tuple(field for field in Meter.__struct_fields__ if field in Request.__struct_fields__)
 
 
 class Charge(Struct, frozen=True):
@@ -80,7 +91,9 @@ def call_price(tariff: Metered, seconds: int) -> int:
 def charge_metered(meter: Meter, record: UsageRecord, tariff: Metered) -> Charge:
     """Charge by blocks, intervals or events. The cap frees what exceeds it; the escrow limits (`beyond-escrow`)."""
     units = record.units
-    if record.service == "data":
+    if tariff.grading is not UNSET:
+        due = advance(meter, record, tariff, tariff.grading)
+    elif record.service == "data":
         before = meter.used_octets
         meter.used_octets = before + units
         due = (started(before + units, tariff.block) - started(before, tariff.block)) * tariff.block_price
@@ -98,6 +111,22 @@ def charge_metered(meter: Meter, record: UsageRecord, tariff: Metered) -> Charge
     meter.escrow -= settled
     meter.charged += settled
     return Charge(settled) if settled == due else Charge(settled, due - settled, "beyond-escrow")
+
+
+def advance(meter: Meter, record: UsageRecord, tariff: Metered, grading: Grading) -> int:
+    """Count a record on a graded tariff; returns by how much the price of all that was used has grown."""
+    before = Cumulative() if meter.cumulative is UNSET else meter.cumulative
+    call_seconds = meter.call_seconds if record.continues and record.service == "voice" else 0
+    after = count(before, record, call_seconds, tariff, grading)
+    if record.service == "data":
+        meter.used_octets += record.units
+    elif record.service == "voice":
+        meter.call_seconds = call_seconds + record.units
+        meter.used_seconds += record.units
+    else:
+        meter.used_messages += record.units
+    meter.cumulative = after
+    return price(after, tariff) - price(before, tariff)
 
 
 def charge_bundle(meter: Meter, record: UsageRecord, tariff: Bundle) -> Charge:
