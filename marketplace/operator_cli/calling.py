@@ -1,8 +1,9 @@
 """How commands speak: calls of the node's API, amounts and files as people write them, tables as they read them."""
 
 import os
+import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,6 +21,12 @@ from settlement.money import MoneyError, format_sdrt, parse_sdrt
 TIMEOUT_S: Final = 60.0
 """Of one call: a purchase or report is stored at once, a large import takes seconds."""
 
+UPLOAD_TIMEOUT_S: Final = 600.0
+"""100,000 cards on a busy machine."""
+RECONNECT_S: Final = 1.0
+RECONNECTS: Final = 60
+"""A node that is restarted is back within seconds."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
 
@@ -30,14 +37,9 @@ class CallError(LandfallError):
 
 def call(method: str, path: str, *, json: Any = None, text: str | None = None, **params: Any) -> Any:
     """One call of the node's API. Raises CallError with the problem's detail and remedy."""
-    settings = read_settings()
-    url = os.environ.get("LANDFALL_OPERATOR_URL") or f"http://{settings.host}:{settings.port}"
-    token = os.environ.get("LANDFALL_OPERATOR_TOKEN") or _read_token(settings.data_dir / TOKEN_FILE)
+    url, headers = _find_node()
     content = text.encode() if text is not None else b"" if json is None else msgspec.json.encode(json)
-    headers = {
-        "authorization": f"Bearer {token}",
-        "content-type": "application/json" if text is None else "text/csv",
-    }
+    headers["content-type"] = "application/json" if text is None else "text/csv"
     try:
         response = httpx.request(
             method,
@@ -48,13 +50,71 @@ def call(method: str, path: str, *, json: Any = None, text: str | None = None, *
             timeout=TIMEOUT_S,
         )
     except httpx.TransportError as error:
-        raise CallError(
-            f"the node at {url} does not answer ({error}): start it with `landfall serve --role operator`, "
-            "or set LANDFALL_OPERATOR_URL"
-        ) from None
+        raise _silent(url, error) from None
     if response.status_code >= httpx.codes.BAD_REQUEST:
         raise CallError(_explain(response))
     return response.json() if response.content else None
+
+
+def upload(path: str, file: Path, *, kind: str = "text/csv", **params: Any) -> Any:
+    """Send a file to the node as it is read, so that its size does not matter. Raises CallError."""
+    url, headers = _find_node()
+    headers["content-type"] = kind
+    given = {name: value for name, value in params.items() if value is not None}
+    try:
+        with file.open("rb") as content:
+            response = httpx.post(
+                f"{url}{path}", content=content, headers=headers, params=given, timeout=UPLOAD_TIMEOUT_S
+            )
+    except httpx.TransportError as error:
+        raise _silent(url, error) from None
+    if response.status_code >= httpx.codes.BAD_REQUEST:
+        raise CallError(_explain(response))
+    return response.json()
+
+
+def follow(path: str, **params: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events of the node as (name, data), until it ends them; a broken connection is taken up again.
+
+    Raises CallError where the node refuses, or stays away.
+    """
+    url, headers = _find_node()
+    silent = 0
+    while True:
+        try:
+            with httpx.stream("GET", f"{url}{path}", headers=headers, params=params, timeout=TIMEOUT_S) as response:
+                if response.status_code >= httpx.codes.BAD_REQUEST:
+                    response.read()
+                    raise CallError(_explain(response))
+                silent, name = 0, ""
+                for line in response.iter_lines():
+                    field, _, value = line.partition(": ")
+                    if field == "id":
+                        headers["last-event-id"] = value
+                    elif field == "event":
+                        name = value
+                    elif field == "data":
+                        yield name, msgspec.json.decode(value)
+                return
+        except httpx.TransportError as error:
+            silent += 1
+            if silent > RECONNECTS:
+                raise _silent(url, error) from None
+            time.sleep(RECONNECT_S)
+
+
+def _find_node() -> tuple[str, dict[str, str]]:
+    settings = read_settings()
+    url = os.environ.get("LANDFALL_OPERATOR_URL") or f"http://{settings.host}:{settings.port}"
+    token = os.environ.get("LANDFALL_OPERATOR_TOKEN") or _read_token(settings.data_dir / TOKEN_FILE)
+    return url, {"authorization": f"Bearer {token}"}
+
+
+def _silent(url: str, error: httpx.TransportError) -> CallError:
+    return CallError(
+        f"the node at {url} does not answer ({error}): start it with `landfall serve --role operator`, "
+        "or set LANDFALL_OPERATOR_URL"
+    )
 
 
 def _read_token(file: Path) -> str:

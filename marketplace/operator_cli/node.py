@@ -32,6 +32,7 @@ class Example(StrEnum):
     SUBSCRIBER = "subscriber"
     PROFILES = "profiles"
     USAGE = "usage"
+    TEMPLATE = "template"
 
 
 EXAMPLES: Final = {
@@ -41,6 +42,7 @@ EXAMPLES: Final = {
     Example.SUBSCRIBER: "subscriber.toml",
     Example.PROFILES: "profiles.csv",
     Example.USAGE: "usage.json",
+    Example.TEMPLATE: "template.toml",
 }
 
 

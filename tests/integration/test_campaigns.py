@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from landfall.errors import LandfallError
 from landfall.postgres import Server
 from simulator.field import Phone, SmsAnswer
 from simulator.smsc import Faults
 from tests.integration.ledger_world import LedgerWorld
 from tests.integration.operator_world import NodeRefused
 from tests.integration.ota_world import COUNT_UP, HAS_COUNTED, OtaWorld, open_ota
+from tests.integration.test_operator_cli import staff_of
 
 SPN = {
     "name": "show-spn",
@@ -228,3 +230,32 @@ async def test_what_cannot_be_done_is_refused_with_the_place_named(
         }
         counts = (await node.post(f"/ota/campaigns/{draft['id']}/cancel"))["counts"]
         assert counts["cancelled"] == 20_001
+
+
+async def test_an_engineer_runs_a_campaign_by_command(
+    ledger: LedgerWorld, postgres_server: Server, tmp_path: Path
+) -> None:
+    async with open_ota(ledger, postgres_server, tmp_path, cards=4) as world:
+        staff = staff_of(world.node)
+        template, cards = tmp_path / "template.toml", tmp_path / "cards.csv"
+        template.write_text(await staff("example", "template", table=True))
+        (added,) = await staff("ota", "templates", "add", str(template))
+        assert (added["version"], added["words"]) == (1, "show 'Alfa Mobile' as the service provider")
+        cards.write_text("\n".join(world.iccids))
+        create = ("ota", "campaigns", "create", "New name", "--cards", str(cards), "-t", "show-spn")
+        told = await staff(*create, "-s", "spn=Bravo", "--follow", table=True)
+        assert "proven 4" in told
+        assert "New name: done 100 %" in told
+        (shown,) = await staff("ota", "campaigns", "list")
+        assert shown["counts"]["proven"] == 4
+        assert len(await staff("ota", "jobs", "list", "--campaign", shown["id"], "--state", "proven")) == 4
+        (job,) = await staff("ota", "send", world.iccids[0], "-c", "list-slots")
+        assert (await world.node.wait(f"/ota/jobs/{job['id']}", lambda seen: seen["final"]))["state"] == "proven"
+        lines = (await staff("ota", "campaigns", "follow", shown["id"], "--after", "0", "--json", table=True)).split()
+        assert lines
+        with pytest.raises(LandfallError, match="not name=value"):
+            await staff("ota", "send", world.iccids[0], "-c", "enable-slot 2")
+        (draft,) = await staff(*create, "-s", "spn=Bravo", "--draft")
+        for change, state in (("start", "running"), ("cancel", "cancelled")):
+            (row,) = await staff("ota", "campaigns", change, draft["id"])
+            assert row["state"] == state
