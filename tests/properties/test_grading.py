@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from settlement.ledger.messages import UsageRecord
 from settlement.sdr import Rounding
+from settlement.usage.derivation import derive
 from settlement.usage.grading import Cumulative, Tally, divide, rates_of, zone_of
 from settlement.usage.rating import Meter, charge
 from settlement.usage.tariff import (
@@ -184,6 +185,15 @@ def test_an_empty_grading_costs_what_version_1_does(prices: dict[str, Any], used
     graded = msgspec.structs.replace(plain, grading=Grading())
     assert cost(used, graded)[0] == cost(used, plain)[0]
     assert (version_needed(plain), version_needed(graded)) == (1, 2)
+
+
+@given(graded(), sessions, st.integers(0, 10**7))
+def test_a_derivation_ends_in_what_is_charged(tariff: Metered, used: list[UsageRecord], escrow: int) -> None:
+    plain = msgspec.structs.replace(tariff, grading=msgspec.UNSET)
+    for each in (tariff, plain):
+        derivation = derive(each, used, escrow=escrow)
+        assert derivation.charge == cost(used, each, escrow)[0]
+        assert Fraction(derivation.steps[0].total) == sum(Fraction(line.amount) for line in derivation.lines)
 
 
 @given(records, windows)

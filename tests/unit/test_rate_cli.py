@@ -1,0 +1,90 @@
+"""`landfall rate`: amounts with their derivation, and errors that name file, record and field."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from landfall.errors import LandfallError
+from settlement.usage.rate_cli import rate
+from settlement.usage.tariff import Bundle, Code, Metered
+
+EXAMPLES = Path("settlement/usage/examples")
+runner = CliRunner()
+
+
+def run(*arguments: object) -> str:
+    result = runner.invoke(rate, [str(each) for each in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def write(folder: Path, tariff: object, records: str, name: str = "use.jsonl") -> tuple[Path, Path]:
+    (folder / "tariff.json").write_bytes(msgspec.json.encode(tariff))
+    (folder / name).write_text(records, encoding="utf-8")
+    return folder / "tariff.json", folder / name
+
+
+def test_the_example_is_derived_to_the_last_micro_sdrt() -> None:
+    answer = json.loads(run(EXAMPLES / "tariff-peak-tiers.json", EXAMPLES / "month.csv", "--json"))
+    assert (answer["charge"], answer["rules_version"]) == (868945, 2)
+    first, second = (each["derivation"] for each in answer["requests"])
+    assert [line["amount"] for line in first["lines"]] == "420000 51000 25000 0 41206 30000 18000 45000".split()
+    assert [step["total"] for step in first["steps"]] == ["630206", "630206", "749945"]
+    assert [step["step"] for step in second["steps"]] == ["sum", "rounded", "minimum", "tax VAT"]
+    assert second["steps"][0]["total"] == "5150.75"
+
+
+def test_people_see_zone_tier_rounding_and_tax() -> None:
+    told = run(EXAMPLES / "tariff-peak-tiers.json", EXAMPLES / "month.csv")
+    for word in ("peak", "back-to-first", "half-even", "tax VAT", "minimum", "0.868945 SDRt"):
+        assert word in told
+
+
+def test_records_of_the_ledger_and_of_a_batch_are_taken_too(tmp_path: Path) -> None:
+    tariff = Metered(block_price=3, event_price=5)
+    files = write(tmp_path, {"tariff": tariff}, '["data",29000000,60,0,1025,"DE"]\n')
+    assert json.loads(run(*files, "--json"))["charge"] == 6
+    one = {"imsi": "250011234567890", "service": "message", "start_ms": 1, "units": 2, "place": "DE"}
+    batch = json.dumps({"batch": "b", "records": [one, {**one, "imsi": "250011234567891"}]})
+    told = run(*write(tmp_path, tariff, batch, "batch.json"))
+    assert "0.000020 SDRt" in told
+    assert "1234567890" not in told
+
+
+def test_a_bundle_tells_its_renewals_and_what_it_did_not_cover(tmp_path: Path) -> None:
+    tariff = Bundle(price=1_000_000, octets=1000, hours=24, renewals=5)
+    files = write(tmp_path, tariff, '["data",29000000,0,0,2500,"DE"]\n')
+    answer = json.loads(run(*files, "--renewals", 1, "--json"))["requests"][0]["derivation"]
+    assert answer["charge"] == 2_000_000
+    assert answer["refused"] == [{"record": 0, "cause": "allowance-exhausted", "amount": 500}]
+
+
+@pytest.mark.parametrize(
+    ("tariff", "records", "told"),
+    [
+        ({"kind": "metered", "block": 0}, "", "block"),
+        ({"kind": "metered", "grading": {"zones": [{"name": "base", "windows": []}]}}, "", "windows"),
+        ({"kind": "metered", "cap": 1, "grading": {"minimum": 2}}, "", "more than the cap"),
+        (Code(price=1), "", "no use to rate"),
+        (Metered(), '{"service":"data","start":"2026-11-02T10:00","units":1}', "record 1: start .* no offset"),
+        (Metered(), '{"service":"fax","start":"2026-11-02T10:00Z","units":1}', "record 1: .*fax"),
+        (Metered(), '\n{"service":"data","start":"2026-11-02T10:00Z","units":-1}', "record 2: "),
+        (Metered(), "[[[[", "line 1 is no JSON"),
+        (Bundle(price=1, octets=1, hours=1), '["voice",1,0,0,1,"DE"]', "does not sell voice"),
+    ],
+)
+def test_an_error_names_what_is_wrong(tmp_path: Path, tariff: object, records: str, told: str) -> None:
+    with pytest.raises(LandfallError, match=told):
+        run(*write(tmp_path, tariff, records))
+
+
+def test_a_table_with_a_strange_column_or_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LandfallError, match="colour"):
+        run(*write(tmp_path, Metered(), "service,colour\n", "use.csv"))
+    (tmp_path / "use.csv").write_bytes("service,start,units\nданные,,1\n".encode("cp1251"))
+    with pytest.raises(LandfallError, match="not UTF-8"):
+        run(tmp_path / "tariff.json", tmp_path / "use.csv")
