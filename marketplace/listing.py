@@ -1,26 +1,22 @@
 """Listings: rows of the shared state from the database, a page at a time (keyset: `after` is the last key seen)."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
-import msgspec
 from litestar.params import QueryParameter
 
 from settlement.ledger.api import MAX_PAGE, Page
+from settlement.ledger.rows import read_row
 from settlement.ledger.state import Row
 
-R = TypeVar("R", bound=Row)
 T = TypeVar("T")
+
+__all__ = ["FIRST", "Limit", "columns_of", "read_row", "to_page"]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Rows of a page.")]
 FIRST: Final = UUID(int=0)
 """Before every id."""
-
-
-def read_row(row_type: type[R], record: Any) -> R:
-    """A row as the rules know it, from a record with columns of its fields' names."""
-    return msgspec.convert(dict(record), row_type, builtin_types=(bytes, UUID))
 
 
 def columns_of(row_type: type[Row]) -> str:

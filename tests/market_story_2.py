@@ -6,8 +6,11 @@ python -m tests.market_story_2 tests/data/golden-v2       # writes the golden lo
 import sys
 from pathlib import Path
 
+from settlement.ledger.cycles import cycle_of
 from settlement.ledger.messages import Mint, UpgradeRules
-from settlement.ledger.settling import ExpireProposal, Pay, ProposeInvoice, RefuseProposal
+from settlement.ledger.settling import ExpireProposal, Pay, ProposeCycle, ProposeInvoice, RefuseProposal
+from settlement.ledger.state import Obligation, Proposal
+from settlement.netting import Debt, Method, Terms, net
 from tests.ledger_model import DAY, SDRT, Member, World
 from tests.market_story import tell_story, write_golden
 
@@ -20,6 +23,7 @@ def tell_story_2() -> World:
     for member in (home, visited, insurer):
         world.must(world.issuer, Mint, to=member.id, amount=100 * SDRT, deposit=f"second deposit for {member.id}")
     _owe(world, home, visited)
+    _net(world, home, visited, insurer)
     world.digest()
     world.check_money()
     return world
@@ -34,6 +38,26 @@ def _owe(world: World, home: Member, visited: Member) -> None:
     late = world.propose(visited, ProposeInvoice, **fields)
     world.wait(2 * DAY)
     world.must(visited, ExpireProposal, proposal=late)
+
+
+def _net(world: World, *members: Member) -> None:
+    """A ring set off; then all that is left replaced by debts with a hub."""
+    first, second, third = members
+    hub = world.admit("hub")
+    ring = [world.owe(first, second, 9), world.owe(second, third, 8), world.owe(third, first, 7)]
+    for method, refuses in ((Method.SETOFF, True), (Method.SETOFF, False), (Method.NOVATION, False)):
+        rows = [row for row in world.state.all(Obligation) if row.id in ring and row.state == "open"]
+        terms = Terms(caps={(first.id, second.id): 8}, hub=hub.id)
+        netting = net((Debt(row.debtor, row.creditor, row.remaining) for row in rows), method, terms)
+        due = world.time + 9 * DAY if method is Method.NOVATION else None
+        leaf = world.propose(world.issuer, ProposeCycle, due=due, **cycle_of(rows, netting, terms))
+        proposal = world.state.get(Proposal, leaf)
+        assert proposal is not None
+        world.agree(leaf, *(world.members[name] for name in proposal.parties[1:]))
+        if refuses:
+            world.must(world.members[proposal.parties[0]], RefuseProposal, proposal=leaf, reason="not-now")
+        else:
+            world.agree(leaf, world.members[proposal.parties[0]])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,11 @@ class Caller(Struct, frozen=True):
         """Whether all entries are open to it (docs/protocol.md, Who may read)."""
         return self.role == "auditor"
 
+    @property
+    def oversees(self) -> bool:
+        """Whether the whole log is open to it, and so every obligation and dispute."""
+        return self.role in ("auditor", "issuer")
+
 
 Connection = ASGIConnection[Any, Caller, Any, Any]
 

@@ -1,4 +1,4 @@
-"""`/v1/proposals`, `/v1/obligations`: for the operators they name, and nobody else."""
+"""`/v1/proposals`, `/v1/obligations`, `/v1/cycles`: for the operators they name, and nobody else."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,9 +11,9 @@ from marketplace.ledger_node import Node
 from marketplace.listing import FIRST, Limit, to_page
 from marketplace.openapi import BEARER
 from marketplace.problems import ProblemError
-from marketplace.settling.repository import Debt, R, find_own, find_proposal, list_own, list_proposals
+from marketplace.settling.repository import Debt, R, find_cycle, find_own, find_proposal, list_own, list_proposals
 from settlement.ledger.api import PAGE, Page, Path
-from settlement.ledger.state import Obligation, ObligationState, Proposal, ProposalKind, ProposalState
+from settlement.ledger.state import Cycle, Obligation, ObligationState, Proposal, ProposalKind, ProposalState
 
 After = Annotated[UUID, QueryParameter(description="Id of the last one seen.")]
 
@@ -75,14 +75,14 @@ class ObligationController(Controller):
         after: After = FIRST,
         limit: Limit = PAGE,
     ) -> Page[Obligation]:
-        """Obligations by id, with what remains of each.
+        """Obligations by id, with what remains of each; everybody's for the issuer and auditors, so that they can net.
 
         Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/obligations?role=debtor&state=open'`
         """
         rows = await list_own(
             node.store.pool,
             Obligation,
-            request.user.operator,
+            request.user,
             side=role,
             state=state_,
             after=after,
@@ -99,9 +99,29 @@ class ObligationController(Controller):
         return await read_own(request, node, Obligation, obligation)
 
 
+class CycleController(Controller):
+    """Netting cycles of the caller."""
+
+    path = Path.CYCLES
+    tags = ("settlement",)
+    middleware = (BearerAuthentication,)
+    security = BEARER
+
+    @get("/{cycle:uuid}", summary="One netting cycle")
+    async def read(self, request: Request[Caller, Any, Any], node: Node, cycle: FromPath[UUID]) -> Cycle:
+        """One cycle that the caller proposed or must consent to: every change, cap and new debt.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" …/v1/cycles/01890a5d-ac96-774b-bcce-b302099a8057`
+        """
+        found = await find_cycle(node.store.pool, request.user, cycle)
+        if found is None:
+            raise ProblemError("not-found", f"there is no cycle {cycle} of {request.user.operator}")
+        return found
+
+
 async def read_own(request: Request[Caller, Any, Any], node: Node, row_type: type[R], key: UUID) -> R:
     """A row that names the caller. Raises ProblemError `not-found`."""
-    found = await find_own(node.store.pool, row_type, request.user.operator, key)
+    found = await find_own(node.store.pool, row_type, request.user, key)
     if found is None:
         raise ProblemError("not-found", f"there is no {row_type.__name__.lower()} {key} of {request.user.operator}")
     return found

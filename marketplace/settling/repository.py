@@ -5,8 +5,9 @@ from uuid import UUID
 
 import asyncpg
 
+from marketplace.access.caller import Caller
 from marketplace.listing import columns_of, read_row
-from settlement.ledger.state import Obligation, Proposal, Row
+from settlement.ledger.state import Cycle, Obligation, Proposal, Row
 
 R = TypeVar("R", bound=Row)
 
@@ -19,6 +20,10 @@ _TABLES: Final[dict[type[Row], str]] = {Obligation: "obligations"}
 _PROPOSAL: Final = f"SELECT {columns_of(Proposal)} FROM proposals WHERE "  # noqa: S608 - our own column names
 _NAMED: Final = "(proposer = $1 OR parties ? $1)"
 _ONE_PROPOSAL: Final = f"{_PROPOSAL} {_NAMED} AND leaf = $2"
+_ONE_CYCLE: Final = f"""
+SELECT {columns_of(Cycle)} FROM cycles WHERE id = $2
+AND ($3 OR EXISTS (SELECT FROM proposals WHERE subject = $2 AND {_NAMED}))
+"""  # noqa: S608
 _PROPOSALS: Final = (
     f"{_PROPOSAL} {_NAMED} AND subject > $2 AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR kind = $5) "
     "ORDER BY subject LIMIT $3"
@@ -26,27 +31,35 @@ _PROPOSALS: Final = (
 
 
 async def list_own(
-    pool: asyncpg.Pool, row_type: type[R], caller: str, *, side: str | None, state: str | None, after: UUID, limit: int
+    pool: asyncpg.Pool,
+    row_type: type[R],
+    caller: Caller,
+    *,
+    side: str | None = None,
+    state: str | None,
+    after: UUID,
+    limit: int,
 ) -> list[R]:
-    """Rows that name `caller` (as `side`; None: either), by id, past `after`."""
+    """Rows that name the caller (as `side`; None: either), by id, past `after`; for overseers everybody's."""
     first, second = _PARTIES[row_type]
     if side is not None:
         first = second = side
     rows = await pool.fetch(
         f"SELECT {columns_of(row_type)} FROM {_TABLES[row_type]} "  # noqa: S608 - our own names
-        f"WHERE ({first} = $1 OR {second} = $1) AND id > $2 AND ($4::text IS NULL OR state = $4) ORDER BY id LIMIT $3",
-        *(caller, after, limit, state),
+        f"WHERE ($5 OR {first} = $1 OR {second} = $1) AND id > $2 AND ($4::text IS NULL OR state = $4) "
+        "ORDER BY id LIMIT $3",
+        *(caller.operator, after, limit, state, caller.oversees),
     )
     return [read_row(row_type, row) for row in rows]
 
 
-async def find_own(pool: asyncpg.Pool, row_type: type[R], caller: str, key: UUID) -> R | None:
-    """One row that names `caller`."""
+async def find_own(pool: asyncpg.Pool, row_type: type[R], caller: Caller, key: UUID) -> R | None:
+    """One row that names the caller; for overseers anybody's."""
     first, second = _PARTIES[row_type]
     row = await pool.fetchrow(
         f"SELECT {columns_of(row_type)} FROM {_TABLES[row_type]} "  # noqa: S608 - our own names
-        f"WHERE ({first} = $1 OR {second} = $1) AND id = $2",
-        *(caller, key),
+        f"WHERE ($3 OR {first} = $1 OR {second} = $1) AND id = $2",
+        *(caller.operator, key, caller.oversees),
     )
     return None if row is None else read_row(row_type, row)
 
@@ -57,6 +70,12 @@ async def list_proposals(
     """Proposals that `caller` made or is a party of, by subject, past `after`."""
     rows: list[Any] = await pool.fetch(_PROPOSALS, caller, after, limit, state, kind)
     return [read_row(Proposal, row) for row in rows]
+
+
+async def find_cycle(pool: asyncpg.Pool, caller: Caller, cycle: UUID) -> Cycle | None:
+    """One cycle that the caller proposed or is a party of; for overseers anybody's."""
+    row = await pool.fetchrow(_ONE_CYCLE, caller.operator, cycle, caller.oversees)
+    return None if row is None else read_row(Cycle, row)
 
 
 async def find_proposal(pool: asyncpg.Pool, caller: str, leaf: str) -> Proposal | None:

@@ -38,6 +38,7 @@ class Path:
     REQUESTS: Final = "/v1/requests"
     PROPOSALS: Final = "/v1/proposals"
     OBLIGATIONS: Final = "/v1/obligations"
+    CYCLES: Final = "/v1/cycles"
     ACCOUNT: Final = "/v1/account"
     ENTRIES: Final = "/v1/entries"
     EVENTS: Final = "/v1/events"

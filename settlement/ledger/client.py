@@ -47,7 +47,7 @@ from settlement.ledger.messages import Message
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.settling import Consent, Pay, RefuseProposal
-from settlement.ledger.state import Account, BidRequest, Key, Obligation, Offer, Proposal, Request
+from settlement.ledger.state import Account, BidRequest, Cycle, Key, Obligation, Offer, Proposal, Request
 from settlement.ledger.tiles import Tile
 from settlement.ledger.trust import Trust, Untrusted
 
@@ -290,8 +290,12 @@ class LedgerClient:
         """One of those. Raises Rejected `not-found`."""
         return await self._get(f"{Path.PROPOSALS}/{leaf}", Proposal, authorised=True)
 
+    async def cycle(self, cycle: UUID) -> Cycle:
+        """A netting cycle this operator is a party of. Raises Rejected `not-found`."""
+        return await self._get(f"{Path.CYCLES}/{cycle}", Cycle, authorised=True)
+
     async def obligations(self, **search: str | int) -> list[Obligation]:
-        """What this operator owes and is owed: role (debtor, creditor), state."""
+        """What this operator owes and is owed: role (debtor, creditor), state. The issuer and auditors see all."""
         return await self._all(Path.OBLIGATIONS, Page[Obligation], search)
 
     async def obligation(self, obligation: UUID) -> Obligation:

@@ -73,6 +73,16 @@ CODES: Final[dict[str, Code]] = {
     "insufficient-funds": Code(402, "Too little SDRt is available", "Have SDRt minted or wait for requests to close."),
     "too-much": Code(422, "The amount is more than there is to it", "Send at most the amount the detail names."),
     "overflow": Code(422, "The amount exceeds what a balance can hold", "Split the amount."),
+    # netting
+    "obligation-changed": Code(
+        409, "An obligation is not as the cycle says", "Read what remains of it and propose anew."
+    ),
+    "not-balanced": Code(
+        422, "The cycle changes somebody's net position", "Mend the reductions of whom the detail names."
+    ),
+    "beyond-cap": Code(
+        422, "More of a pair's debts is netted than its cap allows", "Net less of it, or agree on another cap."
+    ),
     # usage
     "out-of-sequence": Code(409, "The usage group is not the next one", "Send the sequence the detail names."),
     "mixed-homes": Code(422, "One report names requests of several home operators", "Make one report a home operator."),

@@ -4,7 +4,7 @@ All SQL is made from the rows' own fields (`state`) and their tables (`tables`).
 in memory after the first time (`KeptRows`), so a turn asks the database only for what may have.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql
 from settlement.ledger.state import (
     Account,
     BidRequest,
+    Cycle,
     Deposit,
     Key,
     Ledger,
@@ -61,6 +62,7 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
         "cause",
     ),
     Proposal: ("consented", "state", "refused_by", "reason"),
+    Cycle: ("state",),
     Obligation: ("amount", "remaining", "state"),
 }
 """Fields that a rule may change; the others stand from the row's making."""
@@ -100,7 +102,13 @@ async def _select(connection: asyncpg.Connection, row_type: type[R], keys: Itera
     records = await connection.fetch(_SELECT[row_type], list(keys))
     if row_type in _PLAIN:
         return [row_type(**record) for record in records]
-    return [msgspec.convert(dict(record), row_type, builtin_types=(bytes, UUID)) for record in records]
+    return [read_row(row_type, record) for record in records]
+
+
+def read_row(row_type: type[R], record: Mapping[str, Any]) -> R:
+    """A row from a record with columns of its fields' names; what is JSON there may have ids within."""
+    fields = {name: str(value) if isinstance(value, UUID) else value for name, value in record.items()}
+    return msgspec.convert(fields, row_type, builtin_types=(bytes,))
 
 
 def _renew(row: R, record: asyncpg.Record) -> R:

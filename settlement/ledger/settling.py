@@ -5,16 +5,19 @@ of which cites the leaf hash of the proposing entry and so its very octets. `doc
 and when. The base of all messages, and the fields they share, are in `messages`.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from settlement.ledger.messages import Cause, Digest, Message, OperatorId, Time, UpgradeRules, spelt
 from settlement.money import MAX_AMOUNT
+from settlement.usage.tariff import Amount
 
 LEAST: Final = 1
 """Of an amount that somebody owes or pays, micro-SDRt."""
+MAX_CHANGES: Final = 700
+"""Obligations of a cycle: what fits an entry, at a million SDRt each. A larger netting is several cycles, each balanced in itself."""
 
 Sum = Annotated[int, Meta(ge=LEAST, le=MAX_AMOUNT, description="micro-SDRt, at least 1")]
 Number = Annotated[str, spelt("[A-Za-z0-9][A-Za-z0-9/._-]{0,63}"), Meta(description="of a document, no free text")]
@@ -60,4 +63,36 @@ class Pay(Message, frozen=True, kw_only=True, tag="pay"):
     amount: Sum
 
 
-Transaction = UpgradeRules | Consent | RefuseProposal | ExpireProposal | ProposeInvoice | Pay
+class Change(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One obligation of a cycle: `reduction` of what `remaining` of it, as at the proposal."""
+
+    obligation: UUID
+    remaining: Sum
+    reduction: Sum
+
+
+class Debt(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An amount from one operator to another: a new debt, or a cap on what of a pair's debts takes part."""
+
+    debtor: OperatorId
+    creditor: OperatorId
+    amount: Amount
+
+
+class ProposeCycle(Message, frozen=True, kw_only=True, tag="cycle"):
+    """A netting cycle: with the consent of all whose obligations change, all `changes` are made, or none.
+
+    `setoff` only lowers debts. `novation` replaces them by `added` ones from and to `hub`, due at `due`.
+    `caps`: the most of a pair's debts that may be netted; zero excludes the pair.
+    """
+
+    method: Literal["setoff", "novation"]
+    changes: Annotated[tuple[Change, ...], Meta(min_length=1, max_length=MAX_CHANGES)]
+    caps: Annotated[tuple[Debt, ...], Meta(max_length=MAX_CHANGES)] = ()
+    hub: OperatorId | None = None
+    added: Annotated[tuple[Debt, ...], Meta(max_length=MAX_CHANGES)] = ()
+    due: Time | None = None
+    until: Time
+
+
+Transaction = UpgradeRules | Consent | RefuseProposal | ExpireProposal | ProposeInvoice | Pay | ProposeCycle

@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from settlement.ledger.messages import Parameters, Role, Terms, Wanted
+from settlement.ledger.settling import Change, Debt
 
 
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="row"):
@@ -208,10 +209,25 @@ class Obligation(Row, frozen=True, kw_only=True, tag="obligation"):
     state: ObligationState = "open"
 
 
+class Cycle(Row, frozen=True, kw_only=True, tag="cycle"):
+    """A netting cycle as it was proposed: the `Proposal` of its id tells who must consent."""
+
+    KEY = "id"
+    id: UUID
+    proposer: str
+    method: Literal["setoff", "novation"]
+    changes: tuple[Change, ...]
+    caps: tuple[Debt, ...]
+    hub: str | None
+    added: tuple[Debt, ...]
+    due: int | None
+    state: Literal["proposed", "executed", "dropped"] = "proposed"
+
+
 R = TypeVar("R", bound=Row)
 ROW_TYPES: tuple[type[Row], ...] = (
     *(Ledger, Operator, Key, Account, Deposit, Redemption, Offer, BidRequest, Request),
-    *(Proposal, Obligation),
+    *(Proposal, Obligation, Cycle),
 )
 
 

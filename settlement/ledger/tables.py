@@ -229,6 +229,20 @@ obligations = Table(
     Index("obligations_by_creditor", "creditor", "id"),
 )
 
+cycles = Table(
+    "cycles",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("proposer", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("changes", JSONB, nullable=False),
+    Column("caps", JSONB, nullable=False),
+    Column("hub", Text),
+    Column("added", JSONB, nullable=False),
+    Column("due", BigInteger),
+    Column("state", Text, nullable=False),
+)
+
 readers = Table(
     "readers",
     metadata,
@@ -267,4 +281,5 @@ TABLES: Final[dict[type[state.Row], Table]] = {
     state.Request: requests,
     state.Proposal: proposals,
     state.Obligation: obligations,
+    state.Cycle: cycles,
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from settlement.ledger.envelope import Envelope
+from settlement.ledger.ids import derive_id
 from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
 from settlement.ledger.messages import (
     AddKey,
@@ -21,10 +22,11 @@ from settlement.ledger.messages import (
     ReportUsage,
     RequestBids,
 )
-from settlement.ledger.settling import ProposeInvoice
+from settlement.ledger.settling import ProposeCycle, ProposeInvoice
 from settlement.ledger.state import (
     Account,
     BidRequest,
+    Cycle,
     Deposit,
     Key,
     Obligation,
@@ -36,7 +38,7 @@ from settlement.ledger.state import (
     Row,
 )
 
-SUBJECTS: Final[dict[str, type[Row]]] = {"invoice": Obligation}
+SUBJECTS: Final[dict[str, type[Row]]] = {"invoice": Obligation, "cycle": Cycle}
 """What a proposal of each kind is about."""
 
 
@@ -75,11 +77,21 @@ def name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
             case ProposeInvoice():
                 wanted[Obligation].add(message.id)
                 wanted[Operator].add(message.debtor)
+            case ProposeCycle():
+                wanted[Cycle].add(message.id)
+                name_cycle(wanted, message)
             case _:
                 for field, row_type in _NAMED_BY.items():
                     if (named := getattr(message, field, None)) is not None:
                         wanted[row_type].add(named)
     return wanted
+
+
+def name_cycle(wanted: dict[type[Row], set[Any]], cycle: Cycle | ProposeCycle) -> None:
+    """What proposing and executing a cycle need: its obligations, old and new, and who would owe anew."""
+    wanted[Obligation].update(change.obligation for change in cycle.changes)
+    wanted[Obligation].update(derive_id(cycle.id, str(number)) for number in range(len(cycle.added)))
+    wanted[Operator].update({cycle.hub} if cycle.hub else ())
 
 
 _NAMED_BY: Final[dict[str, type[Row]]] = {

@@ -16,6 +16,7 @@ from settlement.ledger.rows import KeptRows, insert, select_keys_of, update
 from settlement.ledger.state import (
     Account,
     BidRequest,
+    Cycle,
     Deposit,
     Key,
     Ledger,
@@ -29,7 +30,7 @@ from settlement.ledger.state import (
     State,
 )
 from settlement.ledger.tables import entries as entries_table
-from settlement.ledger.touched import SUBJECTS, name_rows
+from settlement.ledger.touched import SUBJECTS, name_cycle, name_rows
 
 
 class StoredEntry(NamedTuple):
@@ -73,6 +74,9 @@ class Turn:
         operators, accounts = wanted[Operator], wanted[Account]
         for proposal in state.all(Proposal):
             wanted[SUBJECTS[proposal.kind]].add(proposal.subject)
+        await self._fetch(state, Cycle, wanted[Cycle])
+        for cycle in state.all(Cycle):
+            name_cycle(wanted, cycle)
         await self._fetch(state, Obligation, wanted[Obligation])
         for obligation in state.all(Obligation):
             accounts.update((obligation.debtor, obligation.creditor))

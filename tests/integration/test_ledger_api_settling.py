@@ -3,7 +3,9 @@
 import pytest
 
 from settlement.ledger.client import Rejected, message_of
-from settlement.ledger.settling import Consent, ProposeInvoice
+from settlement.ledger.cycles import cycle_of
+from settlement.ledger.settling import Consent, ProposeCycle, ProposeInvoice
+from settlement.netting import Debt, Method, net
 from tests.integration.ledger_world import DAY_MS, PRICE, LedgerWorld, now_ms
 
 DOCUMENT = "ab" * 32
@@ -42,3 +44,35 @@ async def test_a_refused_proposal_tells_why(ledger: LedgerWorld) -> None:
         assert (ended.state, ended.refused_by, ended.reason) == ("refused", debtor.id, "no-such-service")
         with pytest.raises(Rejected, match="wrong-state"):
             await debtor.client.consent(leaf)
+
+
+async def test_a_ring_of_debts_is_set_off_with_everybodys_consent(ledger: LedgerWorld) -> None:
+    async with (
+        ledger.operator() as first,
+        ledger.operator() as second,
+        ledger.operator() as third,
+        ledger.operator() as other,
+        ledger.issuer_client() as issuer,
+    ):
+        ring = [first, second, third]
+        names = {member.id for member in ring}
+        for debtor, creditor in ((first, second), (second, third), (third, first)):
+            terms = {"debtor": debtor.id, "amount": 7, "due": now_ms() + DAY_MS, "document": DOCUMENT}
+            leaf = await creditor.client.propose(ProposeInvoice, until=now_ms() + DAY_MS, **terms)
+            await debtor.client.consent(leaf)
+        owed = [row for row in await issuer.obligations(state="open") if row.debtor in names]
+        netting = net((Debt(row.debtor, row.creditor, row.remaining) for row in owed), Method.SETOFF)
+        leaf = await issuer.propose(ProposeCycle, until=now_ms() + DAY_MS, **cycle_of(owed, netting))
+        for member in ring:
+            [asked] = await member.client.proposals(state="open")
+            cycle = await member.client.cycle(asked.subject)
+            assert len(cycle.changes) == 3
+            kinds = [type(message_of(entry)) for entry in await member.client.entries()]
+            assert kinds[-1] is ProposeCycle, "all parties may read the proposing entry"
+            await member.client.consent(leaf)
+        assert (await issuer.proposal(leaf)).state == "effective"
+        for member in ring:
+            assert await member.client.obligations(state="open") == []
+            assert isinstance(message_of((await member.client.entries())[-1]), Consent)
+        assert (await other.get(f"/v1/cycles/{cycle.id}")).status_code == 404
+        assert (await other.get("/v1/cycles/" + "0" * 36)).status_code == 404

@@ -8,6 +8,7 @@ import pytest
 
 from settlement.ledger.messages import Message, Mint, Parameters, SettlementParameters, UpgradeRules
 from settlement.ledger.rules import VERSIONS
+from settlement.ledger.settling import Change
 from settlement.ledger.state import Ledger
 from tests.ledger_model import ORIGIN, World, refused
 
@@ -52,6 +53,8 @@ def example(kind: type[Message], world: World) -> dict[str, Any]:
 
 
 EXAMPLES: dict[str, Any] = {
+    "method": "setoff",
+    "changes": (Change(UUID(int=7 << 76 | 2 << 62), 1, 1),),
     "proposal": "00" * 32,
     "document": "00" * 32,
     "reason": "no",

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from settlement.ledger.rules import obligations
+from settlement.ledger.rules import netting, obligations
 from settlement.ledger.rules.context import Context, Effects, Refused
 from settlement.ledger.settling import Consent, ExpireProposal, RefuseProposal
 from settlement.ledger.state import Proposal, Row
@@ -20,7 +20,10 @@ class Kind(Struct, frozen=True):
     drop: Outcome
 
 
-KINDS: Final[dict[str, Kind]] = {"invoice": Kind(obligations.open_invoice, obligations.drop_invoice)}
+KINDS: Final[dict[str, Kind]] = {
+    "invoice": Kind(obligations.open_invoice, obligations.drop_invoice),
+    "cycle": Kind(netting.execute_cycle, netting.drop_cycle),
+}
 
 
 def consent(context: Context, message: Consent) -> Effects:

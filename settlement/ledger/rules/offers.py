@@ -7,7 +7,7 @@ from msgspec import structs
 from settlement.ledger.messages import PublishOffer, RequestBids, Terms, WithdrawBids, WithdrawOffer
 from settlement.ledger.rules.context import Context, Effects, Refused
 from settlement.ledger.state import BidRequest, Offer, Row
-from settlement.usage.tariff import Bundle, Code
+from settlement.usage.tariff import Bundle, Code, find_fault, version_needed
 
 DAY_MS = 86_400_000
 
@@ -18,7 +18,7 @@ def publish_offer(context: Context, message: PublishOffer) -> Effects:
     require_operator(context, "publish offers")
     if context.state.get(Offer, message.id) is not None:
         raise Refused("already-exists", f"there is an offer {message.id}")
-    check_terms(terms)
+    check_terms(context, terms)
     buyer = None if message.bid_for is None else _check_bid(context, message.bid_for, terms)
     fee, rows = pay_fee(context, "valid_until", terms.valid_until)
     if message.supersedes is not None:
@@ -104,14 +104,19 @@ def _check_bid(context: Context, bid_for: UUID, terms: Terms) -> str:
     return bids.buyer
 
 
-def check_terms(terms: Terms) -> None:
-    """What a single field cannot say. Raises Refused."""
+def check_terms(context: Context, terms: Terms) -> None:
+    """What a single field cannot say, and what this ledger's rules do not know yet. Raises Refused."""
+    version = context.ledger.rules_version
+    if (needed := version_needed(terms.tariff)) > version:
+        raise Refused("newer-rules", f"the tariff needs rules version {needed}, this ledger is under {version}")
     if (terms.delivery == "code") != isinstance(terms.tariff, Code):
         raise Refused("invalid-terms", "delivery 'code' goes with a tariff of kind 'code', and only with that")
     if terms.category == "telecom" and not (terms.countries or terms.plmns):
         raise Refused("invalid-terms", "a telecom offer needs coverage: countries or plmns")
     if isinstance(terms.tariff, Bundle) and not (terms.tariff.octets or terms.tariff.seconds or terms.tariff.messages):
         raise Refused("invalid-terms", "a bundle must include octets, seconds or messages")
+    if (fault := find_fault(terms.tariff)) is not None:
+        raise Refused("invalid-terms", fault)
 
 
 def _own_open_offer(context: Context, offer_id: object) -> Offer:

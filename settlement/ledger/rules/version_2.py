@@ -1,7 +1,7 @@
 """Rules, version 2: version 1, and proposals, obligations and what follows from them."""
 
 from settlement.ledger import settling
-from settlement.ledger.rules import consents, obligations, version_1
+from settlement.ledger.rules import consents, netting, obligations, version_1
 from settlement.ledger.rules.context import Rule
 
 RULES: dict[type, Rule] = {
@@ -11,4 +11,5 @@ RULES: dict[type, Rule] = {
     settling.ExpireProposal: consents.expire_proposal,
     settling.ProposeInvoice: obligations.propose_invoice,
     settling.Pay: obligations.pay,
+    settling.ProposeCycle: netting.propose_cycle,
 }
