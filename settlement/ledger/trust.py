@@ -39,6 +39,8 @@ class Trust:
         self._shown: dict[int, Checkpoint] = {}
         self._broken: Untrusted | None = None
         self._linking: asyncio.Task[None] | None = None
+        self._begun = self._linked = 0  # batches of what was shown
+        self._progress = asyncio.Event()
 
     def show(self, note: str) -> Checkpoint:
         """Take a signed checkpoint and begin to link it. Raises Untrusted for a bad signature, or after a finding."""
@@ -62,11 +64,17 @@ class Trust:
         return shown
 
     async def settle(self) -> None:
-        """Wait until all that was shown is linked. Raises Untrusted where it is not one history."""
-        while self._linking is not None and self._broken is None and (self._shown or not self._linking.done()):
-            await asyncio.shield(self._linking)
+        """Wait until all that was shown before now is linked, whatever is shown meanwhile. Raises Untrusted."""
+        wanted = self._begun + bool(self._shown)
+        while self._linking is not None and self._broken is None and self._linked < wanted:
+            if self._linking.done():
+                return self._linking.result()  # raises what hindered it
+            progress = asyncio.ensure_future(self._progress.wait())
+            await asyncio.wait((self._linking, progress), return_when=asyncio.FIRST_COMPLETED)
+            progress.cancel()
         if self._broken is not None:
             raise self._broken
+        return None
 
     async def _link(self) -> None:
         gate = asyncio.Semaphore(LINKED_AT_ONCE)
@@ -80,6 +88,7 @@ class Trust:
 
         while self._shown and self._broken is None:
             batch, self._shown = self._shown, {}
+            self._begun += 1
             if self.seen is not None:
                 batch[self.seen.size] = self.seen
             chain = [batch[size] for size in sorted(batch)]
@@ -92,6 +101,9 @@ class Trust:
                 raise
             else:
                 self.seen = chain[-1]
+                self._linked = self._begun
+                self._progress.set()
+                self._progress = asyncio.Event()
 
 
 def _note_outcome(task: "asyncio.Task[None]") -> None:

@@ -109,3 +109,20 @@ async def test_a_proof_that_cannot_be_had_now_is_asked_for_again() -> None:
     await show_all(trust, [log.note(20)])
     assert trust.seen is not None
     assert trust.seen.size == 20, "also where the log has not grown since"
+
+
+async def test_who_settles_does_not_wait_for_what_is_shown_later() -> None:
+    log = Log(300)
+    trust, size = trust_in(log), iter(range(1, 300))
+    trust.show(log.note(next(size)))
+
+    async def go_on() -> None:
+        while True:
+            trust.show(log.note(next(size)))
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(go_on())
+    await asyncio.wait_for(trust.settle(), 5)
+    assert trust.seen is not None
+    assert trust.seen.size < 100
+    busy.cancel()
