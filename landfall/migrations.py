@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -48,7 +49,8 @@ def upgrade(dsn: str, script_location: Path, *, version_table: str = "alembic_ve
     def missing(revision: Any, _: Any) -> Any:
         return script._upgrade_revs(head, revision)  # what Alembic's own `upgrade` command hands to its environment
 
-    engine = create_engine(sync_url(dsn), poolclass=NullPool)
+    # Connected by libpq itself: SQLAlchemy cannot read a DSN of several servers.
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
     try:
         with _one_thread, engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -63,19 +65,3 @@ def upgrade(dsn: str, script_location: Path, *, version_table: str = "alembic_ve
     finally:
         engine.dispose()
     return head
-
-
-def sync_url(dsn: str) -> str:
-    """Return the SQLAlchemy URL of a `postgresql://…` DSN for psycopg."""
-    return _with_driver(dsn, "psycopg")
-
-
-def async_url(dsn: str) -> str:
-    """Return the SQLAlchemy URL of a `postgresql://…` DSN for asyncpg."""
-    return _with_driver(dsn, "asyncpg")
-
-
-def _with_driver(dsn: str, driver: str) -> str:
-    _, separator, rest = dsn.partition("://")
-    assert separator, "a DSN has a scheme"
-    return f"postgresql+{driver}://{rest}"

@@ -27,13 +27,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 import psutil
 import psycopg
 from psycopg import pq, sql
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from landfall.errors import LandfallError
 from landfall.system_account import Account, admit, running_account
@@ -165,6 +169,14 @@ def open_database(database_url: str | None, data: Path, name: str) -> str:
             f"Landfall needs {OLDEST_VERSION // 10000} or newer."
         )
     return database_url
+
+
+def make_engine(dsn: str, **options: Any) -> AsyncEngine:
+    """SQLAlchemy's engine on asyncpg, which reads the DSN itself: one of several servers is nothing SQLAlchemy parses.
+
+    `options` are `create_async_engine`'s.
+    """
+    return create_async_engine("postgresql+asyncpg://", async_creator=partial(asyncpg.connect, dsn), **options)
 
 
 def _initialise(cluster: Path, account: Account | None) -> None:

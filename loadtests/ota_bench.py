@@ -20,11 +20,9 @@ from typing import Annotated, Any, Final
 
 import typer
 import uvloop
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from landfall import keystore
-from landfall.migrations import async_url
-from landfall.postgres import ensure_server
+from landfall.postgres import ensure_server, make_engine
 from loadtests.figures import measured, publish
 from ota.delivery import Verdict, deliver, prepare
 from ota.keysets import CardKeys
@@ -133,7 +131,7 @@ def run_field(cards: int, keys: KeySet, pipe: Connection) -> None:
 
 async def measure_downloads(dsn: str, port: int, *, cards: int, seconds: float) -> dict[str, float]:
     """Downloads a second with one job a card at a time, all cards at once; seconds from packet to stored proof."""
-    engine = create_async_engine(async_url(dsn), pool_size=CONNECTIONS)
+    engine = make_engine(dsn, pool_size=CONNECTIONS)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     key = secrets.token_bytes(32)

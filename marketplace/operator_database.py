@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from landfall.migrations import async_url
+from landfall.postgres import make_engine
 
 CONNECTIONS: Final = 12
 """HTTP handlers and four background loops of one process; a node needs no more."""
@@ -28,9 +28,7 @@ class Database:
 
     def __init__(self, dsn: str) -> None:
         # hide_parameters: an error's text goes into logs, and parameters are subscribers and keys.
-        self.engine = create_async_engine(
-            async_url(dsn), pool_size=CONNECTIONS, max_overflow=CONNECTIONS, hide_parameters=True
-        )
+        self.engine = make_engine(dsn, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, hide_parameters=True)
         self._bells: list[asyncio.Event] = []
 
     @asynccontextmanager

@@ -52,6 +52,8 @@ VERIFY_AT_ONCE: Final = 64
 """Signatures verified before the event loop gets a turn: 3 ms."""
 MAX_KEYS: Final = 100_000
 """Public keys kept by name; a kid is its key's hash, so what is kept can never become wrong."""
+STOP_S: Final = 5.0
+"""How long the end of a process waits for its last commit, which may be waiting for a standby."""
 RETRY_S: Final = 0.2
 """Pause before a batch whose connection was lost is run again."""
 
@@ -114,6 +116,7 @@ class Sequencer:
         self._halted: str | None = None
         self._notes: tuple[int, str] = (-1, "")
         self._committed = asyncio.Condition()
+        self._committing = asyncio.Lock()
         self._size = 0
         self._epoch = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -127,7 +130,15 @@ class Sequencer:
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._listen())]
 
     async def stop(self) -> None:
-        """Finish nothing further; who still waits is told to send again."""
+        """Finish the batch under way and no further one; who still waits is told to send again.
+
+        A commit is never cancelled: PostgreSQL would show it although no standby has it. One that takes longer than
+        STOP_S loses its connection instead, and whether it was committed is learnt by id.
+        """
+        try:
+            await asyncio.wait_for(self._committing.acquire(), STOP_S)
+        except TimeoutError:
+            self.store.pool.terminate()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -228,8 +239,9 @@ class Sequencer:
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
-                answers = await self._sequence([verified for verified, _, _ in batch])
+                async with self._committing:
+                    batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+                    answers = await self._sequence([verified for verified, _, _ in batch])
                 for (_, waiting, place), answer in zip(batch, answers, strict=True):
                     waiting.answer(place, answer)
 
@@ -244,12 +256,7 @@ class Sequencer:
                 await self._announce(size)
             except (ClockJumpError, Fenced) as error:
                 self._halted = str(error)
-            except (
-                OSError,
-                asyncpg.PostgresConnectionError,
-                asyncpg.InterfaceError,
-                asyncpg.OperatorInterventionError,
-            ):
+            except LOST:
                 await asyncio.sleep(RETRY_S)
             else:
                 return answers

@@ -29,6 +29,8 @@ LOCK: Final = 0x53657175_656E6365  # "Sequence"
 """The advisory lock whose holder is the sequencer."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """A connection that is not given back by then is cut: its transaction rolls back, which is always safe."""
+BARRIER_S: Final = 10.0
+"""How long a server may take for one commit before it counts as deposed; a checkpoint of a slow disk fits in."""
 CHANNEL: Final = "landfall_head"
 """Where commits are announced with the new size."""
 
@@ -162,6 +164,8 @@ _HEAD_AND_CLOCK: Final = (
 )
 _FIRST_HEAD: Final = "INSERT INTO head (id, size, time, chain, frontier, digested) VALUES (1, 0, 0, $1, $2, 0)"
 _PROMOTE: Final = "UPDATE head SET epoch = epoch + 1 RETURNING epoch"
+_BARRIER: Final = "SELECT pg_logical_emit_message(true, 'landfall', '')"
+"""Writes a commit and nothing else."""
 _LEAVES: Final = 'SELECT leaf FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
 _TREE: Final = 'SELECT hash FROM tree WHERE level = $1 AND "index" >= $2 AND "index" < $3 ORDER BY "index"'
 _ENVELOPES: Final = 'SELECT time, envelope FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
@@ -177,7 +181,19 @@ def _head(row: asyncpg.Record | None) -> Head:
 
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
-    """JSONB as plain Python values."""
+    """JSONB as plain Python values; and nothing is read before the server has shown that it still commits.
+
+    A primary that was deposed comes back with commits that no standby ever had, and shows them. Where a standby must
+    confirm, a commit of ours is confirmed only with everything before it, so a deposed server is never believed
+    (docs/decisions/0210). Raises ConnectionError after BARRIER_S.
+    """
+    try:
+        await asyncio.wait_for(connection.execute(_BARRIER), BARRIER_S)
+    except TimeoutError:
+        raise ConnectionError(
+            f"the database does not commit within {BARRIER_S:.0f} s: its synchronous standby does not confirm. "
+            "Start the standby; if this server was deposed, bring it back as a standby of the new primary."
+        ) from None
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from landfall.migrations import MigrationError, async_url, sync_url, upgrade
+from landfall.migrations import MigrationError, upgrade
+from landfall.postgres import make_engine
 
 
 def write_revision(folder: Path, revision: str, previous: str | None, statement: str) -> None:
@@ -84,12 +84,8 @@ def test_an_empty_folder_is_refused(database: str, tmp_path: Path) -> None:
         upgrade(database, tmp_path)
 
 
-async def test_both_drivers_of_sqlalchemy_take_the_mapped_url(database: str) -> None:
-    sync_engine = sa.create_engine(sync_url(database))
-    with sync_engine.connect() as connection:
-        assert connection.scalar(sa.text("SELECT 1")) == 1
-    sync_engine.dispose()
-    engine = create_async_engine(async_url(database))
-    async with engine.connect() as other:
-        assert await other.scalar(sa.text("SELECT 1")) == 1
+async def test_sqlalchemy_takes_a_dsn_as_it_is(database: str) -> None:
+    engine = make_engine(f"{database}&target_session_attrs=read-write")
+    async with engine.connect() as connection:
+        assert await connection.scalar(sa.text("SELECT 1")) == 1
     await engine.dispose()
