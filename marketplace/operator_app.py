@@ -45,6 +45,7 @@ Home
     POST /ota/campaigns {"name", "cards"?, "per_minute"?, "start"?, and what a job has}     GET /ota/campaigns
     POST /ota/campaigns/{id}/cards (text/csv: iccid[,parameter …])    …/start /pause /resume /cancel
     GET  /ota/campaigns/{id}    …/jobs?in_state=&after=    …/events (text/event-stream)
+    POST /ota/keys/import?dry_run=&replace=&key_index=&counter= (CSV or XLSX as `landfall sim provision` reads it)
     POST /purchases {"subscriber", "package", "provider"?: "test"|"billing", "method"?}
     GET  /purchases?subscriber=    GET /purchases/{id}
          state paying → placed | refused; failed where the ledger rejected an item (its `cause` is the code, and what
@@ -73,6 +74,7 @@ from landfall.observability import configure_logging, measure_requests, observab
 from landfall.serving import serve
 from landfall.settings import Settings, read_settings
 from marketplace.campaigns.controller import CampaignController, JobController, TemplateController
+from marketplace.card_keys.controller import CardKeyController
 from marketplace.openapi import describe_api, static_files
 from marketplace.operator_node import Node, open_node, prepare_database
 from marketplace.operator_problems import HANDLERS, Refusal
@@ -129,6 +131,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             TemplateController,
             JobController,
             CampaignController,
+            CardKeyController,
             PackageController,
             PurchaseController,
             PaymentController,

@@ -22,6 +22,7 @@ from landfall.postgres import open_database
 from landfall.settings import Settings
 from marketplace.campaigns.sending import Sender
 from marketplace.campaigns.service import Campaigns
+from marketplace.card_keys.service import CardKeyImport
 from marketplace.codes.service import CodePool
 from marketplace.ledger_link.follower import Follower
 from marketplace.ledger_link.keys import OperatorKeys
@@ -41,6 +42,7 @@ from marketplace.subscribers.service import Subscribers
 from marketplace.usage.service import UsageReports
 from marketplace.wholesale.clock import Clock
 from marketplace.wholesale.service import Wholesale
+from ota.key_import import KeyImport
 from ota.outbox import KeyCipher, PostgresOutbox
 from ota.smpp.carrier import SmppCarrier
 from ota.turns import CardTurns
@@ -75,6 +77,7 @@ class Node(Struct, frozen=True):
     packages: Packages
     storefront: Storefront
     campaigns: Campaigns
+    card_keys: CardKeyImport
 
 
 def prepare_database(settings: Settings) -> str:
@@ -122,7 +125,9 @@ def _assemble(
 ) -> tuple[Node, list[Loop]]:
     outbox, follower, tasks = Outbox(database, ledger), Follower(database, ledger), Tasks(database)
     pool, codes = ProfilePool(own, keys), CodePool(keys)
-    cards = PostgresOutbox(database.engine, KeyCipher(keys.encrypt, keys.decrypt))
+    cipher = KeyCipher(keys.encrypt, keys.decrypt)
+    cards = PostgresOutbox(database.engine, cipher)
+    card_keys = CardKeyImport(database, KeyImport(database.engine, cipher))
     usage = UsageReports(database, ledger, outbox, pool)
     hlrs = {
         network.plmn: HlrClient(
@@ -163,6 +168,7 @@ def _assemble(
         packages=Packages(database, ledger, own.rates),
         storefront=storefront,
         campaigns=Campaigns(database, tasks),
+        card_keys=card_keys,
     )
     loops = [outbox.run, follower.run, tasks.run, clock.run]
     if isinstance(carrier, SmppCarrier):

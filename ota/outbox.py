@@ -17,6 +17,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     ForeignKeyConstraint,
     Integer,
     LargeBinary,
@@ -71,6 +72,18 @@ packets: Final = Table(
 )
 
 
+other_keys: Final = Table(
+    "ota_other_keys",
+    metadata,
+    Column("iccid", Text, ForeignKey("ota_cards.iccid"), primary_key=True),
+    Column("key_index", SmallInteger, primary_key=True, autoincrement=False),
+    Column("sealed_keys", LargeBinary, nullable=False),
+    Column("counter", BigInteger, nullable=False, comment="last one taken under these keys"),
+    Column("state", Text, nullable=False, comment="new: written to the card, not proven; former: was in use"),
+    CheckConstraint("state in ('new', 'former')", name="ota_other_keys_state"),
+    CheckConstraint(f"counter between 0 and {COUNTER_MAX}", name="ota_other_counter_five_bytes"),
+)
+
 _FINAL = func.coalesce(packets.c.outcome["verdict"].astext, "unknown") != "unknown"
 # Built once: on the way of every packet, making them anew costs more than PostgreSQL does.
 _TAKE_COUNTER: Final = (
@@ -106,6 +119,14 @@ class KeyCipher(msgspec.Struct, frozen=True):
     encrypt: Callable[[bytes, bytes], bytes]
     decrypt: Callable[[bytes, bytes], bytes]
 
+    def seal_card(self, card: CardKeys) -> bytes:
+        """A card's keys as they are stored, bound to its ICCID."""
+        return self.encrypt(msgspec.msgpack.encode(card), card.iccid.encode())
+
+    def open_card(self, iccid: str, sealed: bytes) -> CardKeys:
+        """Inverse of `seal_card`."""
+        return msgspec.msgpack.decode(self.decrypt(sealed, iccid.encode()), type=CardKeys)
+
 
 class PostgresOutbox:
     """The `OutboxStore` of an operator node; any number of processes may share its tables."""
@@ -119,7 +140,7 @@ class PostgresOutbox:
 
         Under the same key index the counter never goes back; another key index starts at `counter`.
         """
-        sealed = self._cipher.encrypt(msgspec.msgpack.encode(card), card.iccid.encode())
+        sealed = self._cipher.seal_card(card)
         row = {"iccid": card.iccid, "key_index": card.key_index, "sealed_keys": sealed, "counter": counter}
         statement = insert(cards).values(row)
         taken = (
@@ -209,7 +230,7 @@ class PostgresOutbox:
     def _open(self, iccid: str, sealed: bytes | None) -> CardKeys:
         if sealed is None:
             raise OutboxError(f"card {iccid} is unknown: import its key set")
-        return msgspec.msgpack.decode(self._cipher.decrypt(sealed, iccid.encode()), type=CardKeys)
+        return self._cipher.open_card(iccid, sealed)
 
 
 def _packet(row: Row[Any]) -> StoredPacket:

@@ -20,13 +20,16 @@ app = typer.Typer(no_args_is_help=True, help="Over the air: jobs, campaigns, mes
 jobs = typer.Typer(no_args_is_help=True, help="Single jobs, and the jobs of campaigns.")
 campaigns = typer.Typer(no_args_is_help=True, help="The same commands to many cards.")
 templates = typer.Typer(no_args_is_help=True, help="Named, versioned lists of commands with places for values.")
+keys = typer.Typer(no_args_is_help=True, help="The key sets by which cards are reached.")
 app.add_typer(jobs, name="jobs")
 app.add_typer(campaigns, name="campaigns")
 app.add_typer(templates, name="templates")
+app.add_typer(keys, name="keys")
 
 JOB: Final = ("id", "iccid", "name", "state", "final", "attempts", "words")
 STATES: Final = ("queued", "sent", "delivered", "unknown", "proven", "failed", "expired", "cancelled")
 CAMPAIGN: Final = ("id", "name", "state", "words", *(f"counts.{state}" for state in STATES))
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 RECENT: Final = 12
 """Cards shown below the counts: what fits a small screen."""
 COLOURS: Final = {"proven": "green", "failed": "red", "unknown": "yellow", "expired": "yellow", "cancelled": "dim"}
@@ -207,6 +210,58 @@ def list_templates(
     for row in rows if not as_json else ():
         row["parameters"] = " ".join(f"{of}={one['sample']}" for of, one in row["parameters"].items())
     show(rows, ("name", "version", "words", "parameters", "about"), as_json, "Templates")
+
+
+@keys.command("import")
+def import_keys(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, readable=True, help="The batch, .csv or .xlsx, of `sim provision`."
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would become of each card; write nothing.")
+    ] = False,
+    key_index: Annotated[
+        int | None, typer.Option(help="Which key set to use; the lowest one when left out.", min=1, max=15)
+    ] = None,
+    counter: Annotated[
+        int | None, typer.Option(help="The last counter these cards have seen, if they were in use before.", min=0)
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the file's keys where others stand: the card was made anew.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Import the OTA key sets of a provisioning batch, so that jobs and profiles reach its cards.
+
+    The columns are ICCID, KIC1, KID1 … KIC15, KID15, OTAALGORITHM, MSISDN; others are passed over. The same file again
+    changes nothing; a counter is never lowered; another key set is never replaced unless you say so. Ends with 1 where
+    a card was refused.
+
+    Example: landfall operator ota keys import cards.csv --dry-run
+    """
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".tsv", ".txt", ".xlsx"):
+        raise CallError(f"{file}: {suffix or 'no suffix'} is neither .csv nor .xlsx")
+    found = upload(
+        "/ota/keys/import",
+        file,
+        kind=XLSX if suffix == ".xlsx" else "text/csv",
+        dry_run=dry_run,
+        key_index=key_index,
+        counter=counter,
+        replace=replace,
+    )
+    if as_json:
+        emit(found, as_json=True)
+    else:
+        rows = found.pop("rows")
+        show(rows, ("iccid", "key_index", "kic", "kid", "counter", "result", "words"), False, "Key sets")
+        emit(found, title="Nothing was written" if dry_run else None)
+    if found["refused"]:
+        raise typer.Exit(1)
 
 
 def _order(commands: list[str] | None, template: str | None, values: list[str] | None, rotate: bool) -> dict[str, Any]:

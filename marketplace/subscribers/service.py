@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from marketplace.ledger_link.outbox import now_ms
-from marketplace.operator_database import Database, execute, fetch, fetch_one
+from marketplace.operator_database import Database, execute, fetch, fetch_one, scalar
 from marketplace.operator_problems import Refusal
 from ota.keysets import CardKeys
 from ota.outbox import PostgresOutbox
@@ -96,12 +96,20 @@ class Subscribers:
         return found
 
     async def find_number(self, iccid: str) -> str:
-        """The number a card is reached under. Raises Refusal `not-found`."""
+        """The number a card is reached under: its subscriber's, else that of the batch it came with.
+
+        Raises Refusal `not-found`.
+        """
         async with self._database.read() as connection:
-            found = await fetch_one(connection, Subscriber, "SELECT * FROM subscribers WHERE iccid = :i", i=iccid)
+            found: str | None = await scalar(
+                connection,
+                "SELECT msisdn FROM (SELECT 1 AS place, msisdn FROM subscribers WHERE iccid = :i"
+                " UNION ALL SELECT 2, msisdn FROM card_numbers WHERE iccid = :i) AS numbers ORDER BY place LIMIT 1",
+                i=iccid,
+            )
         if found is None:
-            raise Refusal("not-found", "no subscriber has this card")
-        return found.msisdn
+            raise Refusal("not-found", f"card {iccid} has no subscriber and came without a MSISDN: it has no number")
+        return found
 
     async def list(self) -> list[Subscriber]:
         """All subscribers, oldest first."""
