@@ -23,7 +23,9 @@ class Screen:
 
     def show(self, kind: int, fields: dict[int, bytes], body: bytes) -> tuple[int, bytes]:
         """Do one command: general result and further TLVs for the TERMINAL RESPONSE."""
-        items = {value[0]: decode_name(value[1:]) for tag, value in read_comprehension_tlvs(body) if tag == Tag.ITEM}
+        # An empty item takes the menu away (TS 102 223 §6.4.8).
+        entries = (value for tag, value in read_comprehension_tlvs(body) if tag == Tag.ITEM and value)
+        items = {value[0]: decode_name(value[1:]) for value in entries}
         if kind == Kind.SET_UP_MENU:
             self.menu = items
             return PERFORMED, b""

@@ -3,7 +3,8 @@
     carrier = open_carrier(settings.carrier, http, keys.secret("carrier").decode(), find_number)
 
 SMPP (`smpp://system-id@host:port`, `smpps://` by TLS) is what short message centres speak; the secret is the account's
-password, at most eight characters (SMPP v3.4 5.2.2). Over HTTP the card answers within the call:
+password, at most eight characters (SMPP v3.4 5.2.2). `?data-coding=4` is for a centre that refuses F6 of packets for
+cards and wants SMPP's own word for binary. Over HTTP the card answers within the call:
 
     POST {url}/sms/{iccid}     {"tpdus": [hex, …]}      200 {"responses": [hex, …], "submitted": [hex, …]}
 
@@ -13,10 +14,11 @@ with a bearer token. 409 `absent-subscriber`: the same octets again later.
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from landfall.errors import LandfallError
 from marketplace.networks.hlr import read_code
 from marketplace.operator_settings import CarrierSettings
 from ota.delivery import AbsentCard, Attempt, CarrierError
@@ -44,8 +46,18 @@ def open_carrier(
         system_id=url.username or "",
         password=secret,
         tls=tls,
+        data_coding=_read_coding(url.query),
     )
     return SmppCarrier(centre, find_number)
+
+
+def _read_coding(query: str) -> int | None:
+    asked = parse_qs(query).get("data-coding")
+    if asked is None:
+        return None
+    if not asked[0].isdecimal() or int(asked[0]) > 0xFF:
+        raise LandfallError(f"[carrier] url: data-coding {asked[0]!r} is not a number from 0 to 255; try 4")
+    return int(asked[0])
 
 
 class HttpCarrier:

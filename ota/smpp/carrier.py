@@ -50,6 +50,7 @@ class SmppCarrier:
         self, centre: Centre, find_number: FindNumber, *, validity_s: float = VALIDITY_S, proof_s: float = PROOF_S
     ) -> None:
         self._find_number, self._validity_s, self._proof_s = find_number, validity_s, proof_s
+        self._data_coding = centre.data_coding
         self._ears: OrderedDict[str, _Ear] = OrderedDict()
         self._log = structlog.get_logger(__name__)
         self.esme = Esme(centre, self._hear)
@@ -111,7 +112,7 @@ class SmppCarrier:
             destination=number,
             esm_class=UDHI if deliver.udhi else 0,
             protocol_id=deliver.pid,
-            data_coding=deliver.dcs,
+            data_coding=deliver.dcs if self._data_coding is None else self._data_coding,
             validity=pack_validity(self._validity_s),
             registered_delivery=FINAL_RECEIPT,
             message=deliver.user_data,

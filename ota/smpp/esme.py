@@ -50,7 +50,11 @@ class SubmitRefused(SmppError):  # noqa: N818 - what happened
 
 
 class Centre(Concealed, frozen=True, kw_only=True):
-    """Where the centre is and who we are there. `tls` takes an `ssl.SSLContext`."""
+    """Where the centre is and who we are there. `tls` takes an `ssl.SSLContext`.
+
+    `data_coding` is what this centre wants to read of a packet for a card, where it is not the class 2, 8 bit (F6) of
+    the message itself: centres that know SMPP's own words only want 2 or 4, binary.
+    """
 
     SECRET = frozenset({"password"})
 
@@ -61,6 +65,7 @@ class Centre(Concealed, frozen=True, kw_only=True):
     system_type: str = ""
     address_range: str = ""
     tls: ssl.SSLContext | None = None
+    data_coding: int | None = None
     window: int = WINDOW
     response_timeout_s: float = RESPONSE_TIMEOUT_S
     enquire_s: float = ENQUIRE_S

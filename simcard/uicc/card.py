@@ -81,7 +81,9 @@ class Card:
         for file in self._files.keys:
             file.write = self._accounts.write_keys
         self._dialogue = Dialogue(self._accounts, self._toolkit, self._compose_report)
-        self._receiver = Receiver(self._state.ota, self._toolkit, self._open_application, self._learn_sender)
+        self._receiver = Receiver(
+            self._state.ota, self._toolkit, self._open_application, self._learn_sender, self._service_centre
+        )
         self._waiting = b""
         return self._state.atr or ATR
 
@@ -241,6 +243,9 @@ class Card:
         """A packet of the home platform was accepted: reports go where it came from."""
         self._state.accounts.report_to = originator
 
+    def _service_centre(self) -> str:
+        return self._accounts.active.profile.smsc
+
     def _open_application(self, tar: bytes) -> Execute | None:
         """Who runs the commands of one secured packet; over the air, security conditions are met by the key set."""
         if tar == MULTI_ACCOUNT_TAR:
@@ -271,7 +276,9 @@ class Card:
 
     def _in_accounts(self, command: Command) -> Response:
         self._changed = True
-        return self._accounts.execute(command)
+        response = self._accounts.execute(command)
+        self._dialogue.follow_slots()
+        return response
 
 
 _HANDLERS: dict[int, Callable[[Card, Command], Response]] = {

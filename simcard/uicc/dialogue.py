@@ -1,6 +1,6 @@
 """What the multi-account application says to the phone, and what it makes of what the phone says.
 
-    begin    TERMINAL PROFILE: event list, menu, poll timer, and where are we?
+    begin    TERMINAL PROFILE: event list; with more than the home account: menu, poll timer, and where are we?
     poll     STATUS: where are we, if the phone has no timers
     hear     TERMINAL RESPONSE: a place, a choice, a report that has left
     notice   ENVELOPE: the timer has run out, the place has changed, the menu was opened
@@ -59,7 +59,7 @@ class Dialogue:
         self, application: MultiAccount, queue: Toolkit, compose: Callable[[MultiAccount], bytes | None]
     ) -> None:
         self._application, self._toolkit, self._compose = application, queue, compose
-        self._timer_runs = False
+        self._timer_runs = self._choosing = False
         self._report: Proactive | None = None
         self._tries = 0
 
@@ -67,8 +67,8 @@ class Dialogue:
         """TERMINAL PROFILE (TS 31.111 §5.2)."""
         self._toolkit.begin(terminal_profile)
         self._toolkit.put(set_up_event_list(LOCATION_STATUS_EVENT))
-        self._toolkit.put(set_up_menu(MENU_TITLE, {CHOOSE_ITEM: CHOOSE}))
-        self._toolkit.put(start_timer(POLL_TIMER, POLL_S))
+        self._choosing = False
+        self.follow_slots()
         self.ask_location()
 
     def poll(self) -> None:
@@ -76,10 +76,22 @@ class Dialogue:
         if not self._timer_runs:
             self.ask_location()
 
+    def follow_slots(self) -> None:
+        """Menu and poll timer as long as there is a choice to make; a card with its home account alone is quiet."""
+        if self._application.has_choice is not self._choosing:
+            self._choosing = self._application.has_choice
+            self._toolkit.put(set_up_menu(MENU_TITLE, {CHOOSE_ITEM: CHOOSE} if self._choosing else {}))
+            if self._choosing and not self._timer_runs:
+                self._toolkit.put(start_timer(POLL_TIMER, POLL_S))
+
     def ask_location(self) -> None:
         """Queue PROVIDE LOCAL INFORMATION when there is a choice to make, or a report to send."""
-        if self._application.has_choice or self._application.accounts.report_due:
+        if self._has_work:
             self._toolkit.put(provide_location())
+
+    @property
+    def _has_work(self) -> bool:
+        return self._application.has_choice or self._application.accounts.report_due
 
     def hear(self, answered: Answered) -> None:
         """TERMINAL RESPONSE; raises `StatusError(6A80)` when it lacks what it must have."""
@@ -102,7 +114,8 @@ class Dialogue:
         match tag:
             case toolkit.TIMER_EXPIRATION:
                 self._timer_runs = False
-                self._toolkit.put(start_timer(POLL_TIMER, POLL_S))
+                if self._has_work:
+                    self._toolkit.put(start_timer(POLL_TIMER, POLL_S))
                 self.ask_location()
             case toolkit.MENU_SELECTION:
                 self._open_menu(fields.get(Tag.ITEM_IDENTIFIER, b""))
@@ -134,7 +147,7 @@ class Dialogue:
             accounts.report_due = False
             return
         self._tries += 1
-        self._report = send_short_message(tpdu)
+        self._report = send_short_message(tpdu, self._application.active.profile.smsc)
         self._toolkit.put(self._report)
 
     def _open_menu(self, item: bytes) -> None:

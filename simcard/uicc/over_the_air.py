@@ -55,7 +55,8 @@ class OtaKeys(msgspec.Struct):
 class Receiver:
     """The OTA end of one card. `open_application(tar)` gives who runs one packet, or None for an unknown TAR.
 
-    `learn_sender` is told the address that each accepted packet came from.
+    `learn_sender` is told the address that each accepted packet came from; `service_centre` tells by which number
+    answers in messages of their own leave.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Receiver:
         toolkit: Toolkit,
         open_application: Callable[[bytes], Execute | None],
         learn_sender: Callable[[str], None],
+        service_centre: Callable[[], str],
     ) -> None:
         self._keys, self._toolkit, self._open_application = keys, toolkit, open_application
-        self._learn_sender = learn_sender
+        self._learn_sender, self._service_centre = learn_sender, service_centre
         self._parts = Reassembler()
 
     def receive(self, envelope: bytes) -> bytes:
@@ -93,7 +95,7 @@ class Receiver:
         if not header.spi.por_in_submit:
             return wrap_response(answer)
         for submit in build_submits(answer, destination=message.originator):
-            self._toolkit.put(send_short_message(submit))
+            self._toolkit.put(send_short_message(submit, self._service_centre()))
         return b""
 
     def _process(self, header: CommandHeader, raw: bytes) -> tuple[ResponseStatus, bytes]:

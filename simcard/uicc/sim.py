@@ -14,14 +14,19 @@ EF_SST, EF_KC, EF_KC_GPRS, EF_LOCI_GPRS = 0x6F38, 0x6F20, 0x6F52, 0x6F53
 # Phase 2+, which announces the toolkit (TS 51.011 §10.3.16).
 PHASE = b"\x03"
 # SST services (TS 51.011 §10.3.7): PIN may be disabled, ADN, FDN, SMS, AoC, PLMN selector, MSISDN, SMS parameters, LND,
-# GID1, GID2, SPN, SMS-PP download, proactive SIM; GPRS; PLMN selectors with access technology.
-SERVICES = (1, 2, 3, 4, 5, 7, 9, 12, 13, 14, 15, 17, 26, 29, 38, 43, 44, 45)
+# CBMI, GID1, GID2, SPN, SMS-PP download, CBMIR, proactive SIM, CBMID, status reports; GPRS; PLMN selectors with access
+# technology; network names, mailbox numbers, message waiting, call forwarding, PLMNs to show the SPN in.
+SERVICES = (
+    *(1, 2, 3, 4, 5, 7, 9, 12, 13, 14, 15, 16, 17, 26, 29, 30, 31, 35, 38),
+    *(43, 44, 45, 51, 52, 53, 54, 55, 56),
+)
 SST_LENGTH = 14
 
-SHARED_WITH_TELECOM = (0x6F3B, 0x6F3C, 0x6F40, 0x6F42, 0x6F43)
+SHARED_WITH_TELECOM = (0x6F3B, 0x6F3C, 0x6F40, 0x6F42, 0x6F43, 0x6F47)
 SHARED_WITH_GSM = (
-    *(0x6F07, 0x6F31, 0x6F37, 0x6F39, 0x6F3E, 0x6F3F, 0x6F41, 0x6F46),
+    *(0x6F07, 0x6F31, 0x6F37, 0x6F39, 0x6F3E, 0x6F3F, 0x6F41, 0x6F45, 0x6F46, 0x6F48, 0x6F50),
     *(0x6F60, 0x6F61, 0x6F62, 0x6F78, 0x6F7B, 0x6F7E, 0x6FAD),
+    *(0x6FC5, 0x6FC6, 0x6FC7, 0x6FC9, 0x6FCA, 0x6FCB, 0x6FCD),
 )
 
 
@@ -51,7 +56,6 @@ def build_gsm(usim: Df) -> Df:
         make_ef(EF_KC, "EF.Kc", 9, Access.PIN, Access.PIN),
         make_ef(0x6F30, "EF.PLMNsel", 36, Access.PIN, Access.PIN),
         make_ef(EF_SST, "EF.SST", SST_LENGTH, Access.PIN, Access.ADM, content=_service_table()),
-        make_ef(0x6F45, "EF.CBMI", 4, Access.PIN, Access.PIN),
         make_ef(EF_KC_GPRS, "EF.KcGPRS", 9, Access.PIN, Access.PIN),
         make_ef(EF_LOCI_GPRS, "EF.LOCIGPRS", 14, Access.PIN, Access.PIN),
         make_ef(0x6F74, "EF.BCCH", 16, Access.PIN, Access.PIN),

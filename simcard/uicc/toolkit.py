@@ -14,6 +14,7 @@ from enum import IntEnum
 
 import msgspec
 
+from ota.scp80.digits import pack_address
 from simcard.uicc.apdu import StatusError, Sw
 from simcard.uicc.coding import encode_name
 from simcard.uicc.files import tlv
@@ -115,14 +116,16 @@ def provide_location() -> Proactive:
     return Proactive(Kind.PROVIDE_LOCAL_INFORMATION, LOCATION)
 
 
-def send_short_message(submit_tpdu: bytes) -> Proactive:
-    """SEND SHORT MESSAGE with an SMS-SUBMIT TPDU; the phone takes the SMSC from EF.SMSP."""
-    return Proactive(Kind.SEND_SHORT_MESSAGE, 0, NETWORK, tlv(0x80 | Tag.SMS_TPDU, submit_tpdu))
+def send_short_message(submit_tpdu: bytes, service_centre: str) -> Proactive:
+    """SEND SHORT MESSAGE with an SMS-SUBMIT TPDU, by the service centre that EF.SMSP names too (TS 31.111 §6.6.9)."""
+    address = tlv(0x80 | Tag.ADDRESS, pack_address(service_centre))
+    return Proactive(Kind.SEND_SHORT_MESSAGE, 0, NETWORK, address + tlv(0x80 | Tag.SMS_TPDU, submit_tpdu))
 
 
 def set_up_menu(title: str, items: dict[int, str]) -> Proactive:
-    """SET UP MENU: entries of the SIM's menu by identifier, 1 to 255."""
-    return Proactive(Kind.SET_UP_MENU, 0, PHONE, _alpha(title) + _items(items))
+    """SET UP MENU: entries of the SIM's menu by identifier, 1 to 255; without any the menu goes (TS 102 223 §6.4.8)."""
+    entries = _items(items) or tlv(0x80 | Tag.ITEM, b"")
+    return Proactive(Kind.SET_UP_MENU, 0, PHONE, _alpha(title) + entries)
 
 
 def select_item(title: str, items: dict[int, str], default: int) -> Proactive:

@@ -40,10 +40,14 @@ DF_GSM_ACCESS, EF_ACCESS_KC, EF_ACCESS_KC_GPRS = 0x5F3B, 0x4F20, 0x4F52
 DF_5GS = 0x5FC0
 EF_5GS_LOCI, EF_5GS_N3_LOCI, EF_5GS_NSC, EF_5GS_N3_NSC, EF_5G_AUTH_KEYS = 0x4F01, 0x4F02, 0x4F03, 0x4F04, 0x4F05
 
-# UST services (TS 31.102 §4.2.8): FDN, AoC, SMS storage, status reports, parameters, GID1, GID2, SPN, PLMN selectors,
-# MSISDN, GSM access, SMS-PP download, AUTHENTICATE with even INS ("shall be set"), equivalent HPLMN, EPS mobility
-# information, 5GS mobility information and security parameters.
-SERVICES = (2, 10, 12, 13, 17, 18, 19, 20, 21, 27, 28, 33, 42, 43, 71, 85, 122, 123)
+# UST services (TS 31.102 §4.2.8): FDN, SMS storage, status reports, SMS parameters, AoC, CBMI, CBMIR, GID1, GID2, SPN,
+# PLMN selectors, MSISDN, GSM access, SMS-PP download, CBMID, AUTHENTICATE with even INS ("shall be set"), network names
+# and their places, mailbox numbers, message waiting, call forwarding, PLMNs to show the SPN in, equivalent HPLMN and
+# whether to show it, EPS mobility information, 5GS mobility information and security parameters.
+SERVICES = (
+    *(2, 10, 11, 12, 13, 15, 16, 17, 18, 19, 20, 21, 27, 28, 29, 33),
+    *(42, 43, 45, 46, 47, 48, 49, 51, 71, 73, 85, 122, 123),
+)
 UST_LENGTH = 17
 
 EPSNSC_RECORD = 80
@@ -111,11 +115,31 @@ def build_usim() -> Df:
         make_ef(EF_LOCI, "EF.LOCI", 11, Access.PIN, Access.PIN, sfi=0x0B),
         make_ef(EF_AD, "EF.AD", 4, Access.ALWAYS, Access.ADM, content=b"\0\0\0\x02", sfi=0x03),
         make_records(0x6FB7, "EF.ECC", 4, Access.ALWAYS, Access.ADM, content=bytes.fromhex("11F2FF00"), sfi=0x01),
+        *_messages_and_names(),
         make_ef(EF_EHPLMN, "EF.EHPLMN", 3, Access.PIN, Access.ADM, sfi=0x1D),
         make_ef(EF_EPSLOCI, "EF.EPSLOCI", 18, Access.PIN, Access.PIN, sfi=0x1E),
         make_records(EF_EPSNSC, "EF.EPSNSC", EPSNSC_RECORD, Access.PIN, Access.PIN, sfi=0x18),
         gsm_access,
         fifth,
+    )
+
+
+def _messages_and_names() -> tuple[Ef, ...]:
+    """Cell broadcast, network names, mailbox: read by phones when their services are announced; empty."""
+    return (
+        make_ef(0x6F45, "EF.CBMI", 10, Access.PIN, Access.PIN),
+        make_records(0x6F47, "EF.SMSR", 30, Access.PIN, Access.PIN, number=2, content=b"\0"),
+        make_ef(0x6F48, "EF.CBMID", 10, Access.PIN, Access.ADM, sfi=0x0E),
+        make_ef(0x6F50, "EF.CBMIR", 20, Access.PIN, Access.PIN),
+        make_ef(0x6FC4, "EF.NETPAR", 46, Access.PIN, Access.PIN),
+        make_records(0x6FC5, "EF.PNN", 24, Access.ALWAYS, Access.ADM, number=2, sfi=0x19),
+        make_records(0x6FC6, "EF.OPL", 8, Access.ALWAYS, Access.ADM, number=2, sfi=0x1A),
+        make_records(0x6FC7, "EF.MBDN", ADN_RECORD, Access.PIN, Access.PIN),
+        make_records(0x6FC9, "EF.MBI", 4, Access.PIN, Access.PIN, content=bytes(4)),
+        make_records(0x6FCA, "EF.MWIS", 5, Access.PIN, Access.PIN, content=bytes(5)),
+        make_records(0x6FCB, "EF.CFIS", 16, Access.PIN, Access.PIN, content=b"\1\0"),
+        make_ef(0x6FCD, "EF.SPDI", 16, Access.PIN, Access.ADM, sfi=0x1B),
+        make_ef(0x6FDB, "EF.EHPLMNPI", 1, Access.PIN, Access.ADM, content=b"\0"),
     )
 
 

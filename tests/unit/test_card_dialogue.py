@@ -99,6 +99,26 @@ def test_a_phone_that_can_do_everything_gets_events_a_menu_and_a_timer() -> None
     assert phone.drain() == [Kind.TIMER_MANAGEMENT, Kind.PROVIDE_LOCAL_INFORMATION]
 
 
+def test_a_card_with_its_home_account_alone_asks_nothing_and_shows_no_menu_until_a_slot_is_stored() -> None:
+    card = personalise(iccid="8970199000000000017", home=HOME, ota=[KEYS], adm="12345678")
+    phone = Handset(card, EVERYTHING)
+    assert phone.drain() == [Kind.SET_UP_EVENT_LIST]
+    assert phone.send("80c20000", "d70782028281a40101") == "9000"
+    aid = MULTI_ACCOUNT_AID.hex()
+    phone.send("00a40404", aid)
+    phone.send("0020000a", "3132333435363738")
+    for apdu in store_slot(1, ABROAD):
+        card.transmit(apdu)
+    phone.send("00a4000c", "3f00")
+    assert phone.send("80f2000c").startswith("91")
+    assert phone.drain() == [Kind.SET_UP_MENU, Kind.TIMER_MANAGEMENT, Kind.PROVIDE_LOCAL_INFORMATION]
+    phone.send("00a40404", aid)
+    card.transmit(bytes.fromhex("80e40100"))
+    phone.send("00a4000c", "3f00")
+    kind, fields, _ = phone.fetch()
+    assert (kind, fields[Tag.ITEM]) == (Kind.SET_UP_MENU, b"")
+
+
 def test_the_poll_timer_runs_for_half_a_minute() -> None:
     phone = Handset(make_card(), "0000000000000001")
     kind, fields, _ = phone.fetch()

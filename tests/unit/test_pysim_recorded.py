@@ -10,7 +10,7 @@ import msgspec
 from ota.profile import MobileProfile
 from simcard.uicc import Card, personalise
 
-RECORDING = Path(__file__).parents[1] / "data" / "pysim.txt"
+RECORDING = Path(__file__).parents[1] / "data" / "foreign" / "pysim.txt"
 HOME = MobileProfile(
     imsi="250990000000001",
     k=bytes(16),
