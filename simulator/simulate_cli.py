@@ -1,13 +1,22 @@
 """`landfall simulate`: a world of networks and subscribers against live nodes, checked and reported."""
 
-from typing import Annotated
+import asyncio
+import logging
+import signal
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from landfall.errors import LandfallError
 from simulator.scenario import find_scenario, list_scenarios
+
+if TYPE_CHECKING:
+    from simulator.simulation import Plan
 
 simulate = typer.Typer()
 
@@ -20,20 +29,80 @@ def run(
     describe_only: Annotated[
         bool, typer.Option("--describe", help="Tell what the world is like; start nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    speed: Annotated[
+        str, typer.Option(help="Simulated seconds a real second, as 3600; `max` for as fast as it goes.")
+    ] = "max",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that sign and send.")] = 1,
+    folder: Annotated[
+        Path | None, typer.Option(help="The run's folder; build/simulate/SCENARIO-SEED without it.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew: what is in the folder of a run is removed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, one object a line.")] = False,
 ) -> None:
     """Simulate a world: operators, subscribers, cards, networks and faults against live nodes.
 
     A scenario is a TOML file (`--list` names those that come along; `--describe` tells one without starting anything).
+    A run has a folder. One that was broken off, by whatever, goes on when the same command is given again, and nothing
+    is done twice.
     """
     if list_all or not scenario:
         _list(as_json)
         return
-    name, _, found = find_scenario(scenario)
+    name, text, found = find_scenario(scenario)
     if describe_only:
         from simulator.describe import describe
 
         _show(describe(name, found, seed), as_json)
+        return
+    _play(
+        name,
+        text,
+        found,
+        seed=seed,
+        speed=_read_speed(speed),
+        workers=workers,
+        folder=folder,
+        fresh=fresh,
+        as_json=as_json,
+    )
+
+
+def _read_speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise LandfallError(f"--speed is {text!r}: write simulated seconds a real second, as 3600, or max")
+    return speed
+
+
+def _play(plan: "Plan", as_json: bool) -> None:
+    from simulator.screen_board import Board, JsonBoard, LiveBoard, PlainBoard
+    from simulator.simulation import simulate
+
+    # What libraries say of their calls is no part of the account.
+    logging.disable(logging.WARNING)
+    console = Console(highlight=False)
+    board: Board = JsonBoard(console) if as_json else LiveBoard(console) if console.is_terminal else PlainBoard(console)
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        # Told to end, end the nodes first; Ctrl-C comes this way already.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await simulate(plan, board)
+
+    try:
+        with board.shown() if isinstance(board, LiveBoard) else nullcontext():
+            asyncio.run(run())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print(f"broken off; go on with: landfall simulate {plan.name} --seed {plan.seed}")
+        raise typer.Exit(130) from None
 
 
 def _list(as_json: bool) -> None:

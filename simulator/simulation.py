@@ -1,0 +1,129 @@
+"""A simulation from beginning to end, or from where it was broken off to the end.
+
+    result = await simulate(plan, board)
+
+The world is drawn from scenario and seed; its nodes are started and its operators admitted and funded, or found again
+in the run's folder; the steps are played; then the log is exported, audited, checked and reported.
+"""
+
+import asyncio
+import shutil
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from landfall.errors import LandfallError
+from landfall.postgres import ensure_server
+from settlement.ledger.client import LedgerClient, Rejected, Unreachable
+from settlement.ledger.trust import Untrusted
+from simulator.book import Book
+from simulator.desk import Access, Desk, open_desk
+from simulator.engine import Engine
+from simulator.journal import RUN_FILE, Journal, Run
+from simulator.population import draw_population, draw_trips
+from simulator.scenario import Scenario
+from simulator.screen_board import Board
+from simulator.site import PROCESSES_FILE, LivingNodes, Site, open_site
+from simulator.world import World, make_world
+
+UNDONE: Final = "the ledger stayed away; {done} of {steps} steps are done, {left} journeys are under way or to come"
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What to simulate, and where. `speed`: simulated seconds a real second; None for as fast as it goes."""
+
+    name: str
+    text: str
+    scenario: Scenario
+    seed: int
+    folder: Path
+    speed: float | None = None
+    workers: int = 1
+
+    @property
+    def command(self) -> str:
+        """The command that repeats this run from the beginning."""
+        return f"landfall simulate {self.name} --seed {self.seed} --fresh"
+
+
+class SimulationError(LandfallError):
+    """The simulation could not go on; says why, what is left undone, and how to go on."""
+
+
+async def simulate(plan: Plan, board: Board) -> None:
+    """Play it. Raises `SimulationError`."""
+    world = make_world(plan.scenario, plan.seed)
+    journal = Journal(plan.folder)
+    run = Run(scenario=plan.name, seed=plan.seed, began_ms=time.time_ns() // 1_000_000)
+    run = journal.open(run, plan.text)
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(open_site(plan.folder, world, board.tell))
+        desk = await stack.enter_async_context(open_desk(_access(site), workers=plan.workers))
+        engine = _make_engine(world, site, desk, journal, run)
+        try:
+            await play(plan, engine, site, board)
+        except Unreachable as error:
+            raise SimulationError(_undone(engine, plan, error)) from None
+        except (Rejected, Untrusted) as error:
+            raise SimulationError(f"{error}\nTo repeat it: {plan.command}") from error
+
+
+def start_anew(folder: Path) -> None:
+    """Remove a run from its folder, ending what it left running. Raises `LandfallError` when it is no run's folder."""
+    if not folder.exists():
+        return
+    if not (folder / RUN_FILE).exists() and any(folder.iterdir()):
+        raise LandfallError(f"{folder} has no run in it, but other things: name another --folder")
+    LivingNodes(folder / "logs", folder / PROCESSES_FILE).end_left_over(folder.resolve())
+    if (folder / "data" / "postgres" / "postmaster.pid").exists():
+        ensure_server(folder.resolve() / "data").stop()
+    shutil.rmtree(folder)
+
+
+def _access(site: Site) -> Access:
+    seeds = [bytes(signer.key) for signer in (*site.signers, site.issuer.signer) if signer is not None]
+    return Access(url=site.ledger_url, log=str(site.log_key), seeds=tuple(seeds))
+
+
+def _make_engine(world: World, site: Site, desk: Desk, journal: Journal, run: Run) -> Engine:
+    people = draw_population(world)
+    trips = draw_trips(world, people)
+    book = Book(world, origin=site.log_key.name, token=site.keys.token, began_ms=run.began_ms, seal_ids=site.seal_ids)
+    return Engine(world, people, trips, desk, book, journal, site.keys.device_secret)
+
+
+async def play(plan: Plan, engine: Engine, site: Site, board: Board) -> None:
+    """All steps that are left."""
+    steps, began, first = plan.scenario.steps, time.monotonic(), engine.step
+    if first:
+        board.tell(f"{first} of {steps} steps were done by an earlier run: going on from there")
+    await engine.prepare()
+    while engine.step < steps:
+        if plan.speed is not None:
+            ahead = (engine.step - first) * plan.scenario.step_hours * 3600 / plan.speed
+            await asyncio.sleep(max(0.0, began + ahead - time.monotonic()))
+        outcome = await engine.run_step(await _balances(site))
+        board.step(engine.world, outcome)
+
+
+async def _balances(site: Site) -> dict[str, int]:
+    """What is available to the operators that need to know it: those that spend twice."""
+    from simulator.frauds import double_spenders
+
+    found = {}
+    for number in double_spenders(site.world):
+        operator = site.world.operators[number]
+        async with LedgerClient(
+            site.ledger_url, log=site.log_key, signer=site.signers[number], operator=operator.id
+        ) as client:
+            found[operator.id] = (await client.account()).available
+    return found
+
+
+def _undone(engine: Engine, plan: Plan, error: Unreachable) -> str:
+    left = int((engine.journeys.stage < 5).sum())
+    words = UNDONE.format(done=engine.step, steps=plan.scenario.steps, left=left)
+    return f"{error}\n{words}. Once it answers, go on with: landfall simulate {plan.name} --seed {plan.seed}"

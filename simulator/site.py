@@ -1,0 +1,366 @@
+"""The site of a simulation: PostgreSQL, the ledger, the operators' nodes, their networks and short message centre.
+
+    async with open_site(folder, world, tell) as site:
+        await site.issuer.submit(…)
+        site.apis[operator.number]                  # an operator's live node, where it has one
+        await site.kill("ledger")                   # as kill -9 does, and started again
+
+Everything of a run lies in its folder, and the folder is enough to go on: the keys are there, ports stay the same, what
+a killed simulator left running is ended first, and what had been founded is found again.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from csv import DictReader
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from landfall.keystore import Keystore
+from landfall.postgres import Server, ensure_server
+from landfall.settings import read_settings
+from marketplace import ledger_setup, operator_setup
+from marketplace.ledger_link.keys import OperatorKeys, make_party
+from marketplace.operator_settings import KEYS_FOLDER, TOKEN_FILE
+from ota.sealing import SealPrivateKey
+from settlement.ledger.client import LedgerClient, Rejected
+from settlement.ledger.envelope import Signer
+from settlement.ledger.keys import to_base64url
+from settlement.ledger.messages import AddKey, Admit, Parameters, Party, Role
+from settlement.ledger.note import VerifierKey
+from simulator.demo.nodes import NodeApi
+from simulator.demo.processes import HOST, Node, Nodes
+from simulator.field import Field
+from simulator.field_app import NetworkAccess, create_field_app, serve_field
+from simulator.kept_network import KeptHlr, LoggedNetwork
+from simulator.site_keys import SiteKeys, open_keys
+from simulator.smsc import Faults, Smsc
+from simulator.world import Operator, World
+
+ORIGIN: Final = "ledger.landfall.example/simulated"
+ISSUER: Final = "sdrt-issuer"
+AUDITOR: Final = "open-audit"
+VKEY_FILE: Final = "origin.vkey"
+FOUNDED: Final = "private/founded"
+PROCESSES_FILE: Final = "private/processes.json"
+DIGEST_INTERVAL: Final = 500
+LEDGER_WORKERS: Final = 2
+SEAL_WAIT_S: Final = 60.0
+"""Nodes make their sealing keys known by themselves, once they are admitted."""
+
+Tell = Callable[[str], None]
+
+
+class LivingNodes(Nodes):
+    """Processes of which one may be killed, and that are known to a later run."""
+
+    def __init__(self, logs: Path, register: Path) -> None:
+        super().__init__(logs)
+        self._register = register
+
+    def note(self) -> None:
+        """Write down which processes there are."""
+        self._register.write_bytes(msgspec.json.encode([node.process.pid for node in self._nodes]))
+
+    def kill(self, name: str) -> None:
+        """Kill a node and all its workers, as a power cut does."""
+        node = next(node for node in self._nodes if node.name == name)
+        self._nodes.remove(node)
+        _kill_session(node)
+
+    def end_left_over(self, folder: Path) -> int:
+        """End what a killed simulator left running in `folder`; how many that were."""
+        pids = msgspec.json.decode(self._register.read_bytes(), type=list[int]) if self._register.exists() else []
+        ended = 0
+        for pid in pids:
+            if _belongs(pid, folder):
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+                ended += 1
+        self._register.unlink(missing_ok=True)
+        return ended
+
+
+def _kill_session(node: Node) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(node.process.pid, signal.SIGKILL)
+    node.process.wait()
+
+
+def _belongs(pid: int, folder: Path) -> bool:
+    """Whether that process was started with a data folder in `folder`: its number may be somebody else's by now."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"LANDFALL_DATA_DIR={folder}/".encode() in environment
+
+
+class Site:
+    """What runs. `signers` and `seal_ids`: by operator number; `apis`: of those with a node."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.folder, self.world = folder.resolve(), world
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.keys: SiteKeys = open_keys(self.folder, world)
+        self.ledger_url = self.url("ledger")
+        self.field = Field()
+        self.smsc = Smsc(self.field, self.keys.passwords, seed=world.seed)
+        self.networks: dict[int, LoggedNetwork] = {}
+        self.hlrs: dict[int, KeptHlr] = {}
+        self.apis: dict[int, NodeApi] = {}
+        self.signers: list[Signer] = []
+        self.seal_ids: list[str] = []
+        self.server: Server
+        self.processes: LivingNodes
+        self.log_key: VerifierKey
+        self.issuer: LedgerClient
+        self.auditor: LedgerClient
+
+    def url(self, name: str) -> str:
+        """Where something is served."""
+        return f"http://{HOST}:{self.keys.ports[name]}"
+
+    def party_id(self, operator: Operator) -> str:
+        """An operator's id on this ledger."""
+        return operator.id
+
+    def start(self, name: str) -> None:
+        """Start a node's process."""
+        role, port = ("ledger" if name == "ledger" else "operator"), self.keys.ports[name]
+        environment = {**self.settings(name), "LANDFALL_PORT": str(port)}
+        if name == "ledger":
+            environment["LANDFALL_WORKERS"] = str(LEDGER_WORKERS)
+        self.processes.start(name, ["serve", "--role", role], environment, port=port)
+        self.processes.note()
+
+    def settings(self, name: str) -> dict[str, str]:
+        """A node's environment."""
+        return {
+            "LANDFALL_DATA_DIR": str(self.folder / "data" / name),
+            "LANDFALL_DATABASE_URL": self.server.dsn(name),
+            "LANDFALL_KEK": self.keys.keks[name],
+            "LANDFALL_HOST": HOST,
+            "LANDFALL_LOG_JSON": "true",
+        }
+
+    async def kill(self, name: str, pause_s: float = 0.0) -> None:
+        """Kill a node, leave it dead for a while, start it again and wait until it is well."""
+        await asyncio.to_thread(self.processes.kill, name)
+        await asyncio.sleep(pause_s)
+        self.start(name)
+        await self.processes.wait_ready()
+
+    async def restart_database(self, pause_s: float = 0.0) -> None:
+        """Stop PostgreSQL under everybody's feet and start it again."""
+        await asyncio.to_thread(self.server.stop)
+        await asyncio.sleep(pause_s)
+        self.server = await asyncio.to_thread(ensure_server, self.folder / "data")
+
+
+@asynccontextmanager
+async def open_site(folder: Path, world: World, tell: Tell) -> AsyncIterator[Site]:
+    """Found or find it, hand it over, and take it down, whatever happens. Raises `DemoError` where a node fails."""
+    async with AsyncExitStack() as stack:
+        site = Site(folder, world)
+        site.processes = LivingNodes(site.folder / "logs", site.folder / PROCESSES_FILE)
+        if ended := site.processes.end_left_over(site.folder):
+            tell(f"ended {ended} processes that an earlier run had left")
+        founded = (site.folder / FOUNDED).exists()
+        if not founded:
+            _clear(site)
+        site.server = await asyncio.to_thread(ensure_server, site.folder / "data")
+        stack.push_async_callback(asyncio.to_thread, _stop_database, site)
+        tell("embedded PostgreSQL is up")
+        parties = await asyncio.to_thread(_found, site)
+        site.log_key = VerifierKey.parse((site.folder / VKEY_FILE).read_text().strip())
+        await stack.enter_async_context(site.processes)
+        await _start(site, stack)
+        tell(f"{1 + len(world.nodes)} nodes are up")
+        await _connect(site, stack)
+        await _admit(site, parties)
+        (site.folder / FOUNDED).touch()
+        yield site
+
+
+def _clear(site: Site) -> None:
+    """Remove what a founding that was not finished left behind; the keys stay."""
+    if (site.folder / "data" / "postgres" / "postmaster.pid").exists():
+        ensure_server(site.folder / "data").stop()
+    for name in ("data", "logs", "private/recovery", "private/parties.json"):
+        path = site.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _found(site: Site) -> dict[str, Party]:
+    """Databases, the ledger's first entry, the operators' folders and keys; who is to be admitted."""
+    kept = site.folder / "private" / "parties.json"
+    if kept.exists():
+        return msgspec.json.decode(kept.read_bytes(), type=dict[str, Party])
+    for name in ("ledger", *(operator.id for operator in site.world.nodes)):
+        site.server.create_database(name)
+    issuer = _party(site, ISSUER, "SDRt Issuer", "CH", "issuer", "issuer")
+    parameters = Parameters(digest_interval=DIGEST_INTERVAL)
+    vkey = ledger_setup.initialise(read_settings(site.settings("ledger")), ORIGIN, issuer, parameters)
+    (site.folder / VKEY_FILE).write_text(f"{vkey}\n")
+    (site.folder / "private" / "recovery").mkdir(mode=0o700, exist_ok=True)
+    _write_rates(site.folder / "rates.csv")
+    parties = {AUDITOR: _party(site, AUDITOR, "Open Audit", "SE", "auditor", "auditor")}
+    for operator in site.world.operators:
+        parties[operator.id] = _enrol(site, operator, str(vkey)) if operator.has_node else _make_party(site, operator)
+    kept.write_bytes(msgspec.json.encode(parties))
+    return parties
+
+
+def _party(site: Site, operator: str, name: str, country: str, role: Role, seed: str) -> Party:
+    return Party(
+        id=operator,
+        name=name,
+        country=country,
+        role=role,
+        key=to_base64url(Signer(site.keys.seeds[seed]).public),
+        recovery_key=to_base64url(Signer(site.keys.seeds["recovery"]).public),
+    )
+
+
+def _make_party(site: Site, operator: Operator) -> Party:
+    """An operator without a node: its systems use the SDK."""
+    return make_party(
+        Signer(site.keys.seeds[operator.id]),
+        recovery_public=to_base64url(Signer(site.keys.seeds["recovery"]).public),
+        operator=site.party_id(operator),
+        name=operator.plan.name,
+        country=operator.country.iso,
+        tadig=operator.tadig,
+        plmns=(operator.plmn,),
+    )
+
+
+def _enrol(site: Site, operator: Operator, vkey: str) -> Party:
+    """Make a node's folder: its settings, its keys, and the secrets it shares with its own surroundings."""
+    settings = read_settings(site.settings(operator.id))
+    recovery = site.folder / "private" / "recovery" / f"{operator.id}.json"
+    party = operator_setup.initialise(settings, _describe(site, operator, vkey), recovery)
+    keys = _open_keys(site, operator)
+    keys.put_secret("carrier", site.keys.passwords[operator.id].encode())
+    keys.put_secret(f"network-{operator.plmn}", site.keys.network_secrets[operator.id].encode())
+    keys.put_secret(f"webhook-{operator.plmn}", site.keys.webhook_secrets[operator.id].encode())
+    return party
+
+
+def _open_keys(site: Site, operator: Operator) -> OperatorKeys:
+    settings = read_settings(site.settings(operator.id))
+    return OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
+
+
+def _describe(site: Site, operator: Operator, vkey: str) -> str:
+    """The node's operator.toml."""
+    return f"""id = "{operator.id}"
+name = "{operator.plan.name}"
+country = "{operator.country.iso}"
+currency = "{operator.country.currency}"
+tadig = "{operator.tadig}"
+plmns = ["{operator.plmn}"]
+rates = "{site.folder / "rates.csv"}"
+[ledger]
+url = "{site.ledger_url}"
+key = "{vkey}"
+[carrier]
+url = "smpp://{operator.id[:15]}@{HOST}:{site.keys.ports["smsc"]}"
+[[networks]]
+plmn = "{operator.plmn}"
+url = "{site.url("field")}"
+spn = "{operator.plan.name[:16]}"
+smsc = "+{operator.country.calling}000000"
+"""
+
+
+def _write_rates(path: Path) -> None:
+    """Sample rates of every currency there is, dated today: the nodes value their packages by them."""
+    text = (files("simulator") / "data" / "currencies.csv").read_text(encoding="utf-8")
+    rows = DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    day = datetime.now(UTC).date().isoformat()
+    lines = [f"{day},{row['currency']},{row['units_per_usd']}" for row in rows]
+    path.write_text("\n".join(["date,currency,units_per_usd", *lines]) + "\n")
+
+
+async def _start(site: Site, stack: AsyncExitStack) -> None:
+    """Networks and the message centre here, nodes as processes, all at once."""
+    plan, access = site.world.scenario.smsc, {}
+    site.smsc.faults = Faults(loss=plan.loss, duplicate=plan.duplicate, reorder=plan.reorder, delay_s=plan.delay_s)
+    site.smsc.accounts = {name[:15]: password for name, password in site.keys.passwords.items()}
+    for operator in site.world.nodes:
+        hlr = site.hlrs[operator.number] = KeptHlr(site.folder / "private" / f"hlr-{operator.id}.jsonl")
+        network = LoggedNetwork(operator, hlr, site.folder / "private" / "registrations.jsonl")
+        site.networks[operator.number] = network
+        site.field.add_network(network)
+        access[operator.plmn] = NetworkAccess(
+            site.keys.network_secrets[operator.id],
+            f"{site.url(operator.id)}/webhooks/registrations",
+            site.keys.webhook_secrets[operator.id],
+        )
+    await stack.enter_async_context(site.smsc.serve(HOST, site.keys.ports["smsc"]))
+    field = create_field_app(site.field, carrier_secret=site.keys.carrier_secret, access=access)
+    await stack.enter_async_context(serve_field(field, HOST, site.keys.ports["field"]))
+    for name in ("ledger", *(operator.id for operator in site.world.nodes)):
+        site.start(name)
+    await site.processes.wait_ready()
+
+
+def _stop_database(site: Site) -> None:
+    with suppress(OSError):
+        shutil.copyfile(site.folder / "data" / "postgres" / "server.log", site.folder / "logs" / "postgres.log")
+    site.server.stop()
+
+
+async def _connect(site: Site, stack: AsyncExitStack) -> None:
+    for operator in site.world.operators:
+        if operator.has_node:
+            token = (site.folder / "data" / operator.id / TOKEN_FILE).read_text().strip()
+            api = site.apis[operator.number] = NodeApi(operator.id, site.url(operator.id), token)
+            stack.push_async_callback(api.close)
+            keys = _open_keys(site, operator)
+            site.signers.append(keys.signer())
+            site.seal_ids.append(keys.seal_key().public_key().key_id)
+        else:
+            site.signers.append(Signer(site.keys.seeds[operator.id]))
+            seal = SealPrivateKey.from_bytes(site.keys.seal_keys[operator.id])
+            site.seal_ids.append(seal.public_key().key_id)
+    for name, operator_id in (("issuer", ISSUER), ("auditor", AUDITOR)):
+        client = LedgerClient(
+            site.ledger_url, log=site.log_key, signer=Signer(site.keys.seeds[name]), operator=operator_id
+        )
+        setattr(site, name, await stack.enter_async_context(client))
+
+
+async def _admit(site: Site, parties: dict[str, Party]) -> None:
+    """The issuer admits everybody; those without a node make their sealing key known here, the others by themselves."""
+    for party in parties.values():
+        await _tolerate(site.issuer, site.issuer.make(Admit, party=party), "already-exists")
+    for operator in site.world.operators:
+        if not operator.has_node:
+            seal = SealPrivateKey.from_bytes(site.keys.seal_keys[operator.id]).public_key()
+            message = site.issuer.make(AddKey, purpose="seal", key=to_base64url(seal.to_bytes()))
+            signed = site.signers[operator.number].sign(message)
+            with suppress(Rejected):  # it is there already: a founding that was broken off goes on
+                await site.issuer.send(signed)
+    async with asyncio.timeout(SEAL_WAIT_S):
+        for operator in site.world.operators:
+            while not any(key.purpose == "seal" for key in await site.issuer.operator_keys(operator.id)):
+                site.processes.check()
+                await asyncio.sleep(0.1)
+
+
+async def _tolerate(client: LedgerClient, message: Admit, code: str) -> None:
+    try:
+        await client.submit(message)
+    except Rejected as error:
+        if error.rejection.code != code:
+            raise
