@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from simulator.demo.account import ConsoleTeller, JsonTeller
-from simulator.demo.cast import FEWEST_SUBSCRIBERS, MOST_SUBSCRIBERS
+from simulator.demo.cast import FEWEST_SUBSCRIBERS, MOST_SUBSCRIBERS, HlrKind
 
 demo = typer.Typer()
 
@@ -23,6 +23,9 @@ def play(
     folder: Annotated[Path, typer.Option(help="Where results go; the last demonstration there is removed.")] = Path(
         "build/demo"
     ),
+    hlr: Annotated[
+        HlrKind, typer.Option(help="Behind the visited networks: our own, or Debian's osmo-hlr, spoken to in GSUP.")
+    ] = HlrKind.EMBEDDED,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line instead of the account.")
     ] = False,
@@ -46,7 +49,7 @@ def play(
         assert task is not None
         # Told to end, end the nodes first; Ctrl-C comes this way already.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await play_demo(folder, seed=seed, subscribers=subscribers, teller=teller, dump_ledger=dump_ledger)
+        await play_demo(folder, seed=seed, subscribers=subscribers, teller=teller, dump_ledger=dump_ledger, hlr=hlr)
 
     try:
         asyncio.run(run())

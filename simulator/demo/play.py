@@ -16,7 +16,7 @@ from settlement.ledger.client import Rejected, Unreachable
 from settlement.ledger.trust import Untrusted
 from simulator.demo import ending, market, sales, settling, travel
 from simulator.demo.account import Account, DemoError, Teller
-from simulator.demo.cast import draw_cast
+from simulator.demo.cast import HlrKind, draw_cast
 from simulator.demo.database import dump_database
 from simulator.demo.report import Report
 from simulator.demo.stage import Stage
@@ -26,17 +26,26 @@ EXPECTED: Final = (LandfallError, Rejected, Unreachable, Untrusted, OSError, Tim
 """What can go wrong without a mistake in the play itself."""
 
 
-async def play_demo(folder: Path, *, seed: int, subscribers: int, teller: Teller, dump_ledger: bool = False) -> Report:
+async def play_demo(
+    folder: Path,
+    *,
+    seed: int,
+    subscribers: int,
+    teller: Teller,
+    dump_ledger: bool = False,
+    hlr: HlrKind = HlrKind.EMBEDDED,
+) -> Report:
     """Play it in `folder`, whose earlier demonstration is removed. Raises `DemoError`.
 
-    With `dump_ledger` the ledger's whole database is left there as well, for those who look for leaks.
+    `hlr` stands behind the visited networks. With `dump_ledger` the ledger's whole database is left there as well, for
+    those who look for leaks.
     """
     account, cast = Account(teller), draw_cast(seed, subscribers)
     with alone(folder):
         try:
             async with AsyncExitStack() as stack:
                 with account.step(0, "One PostgreSQL, a ledger and five operators: processes with keys of their own"):
-                    world = await stack.enter_async_context(open_world(folder, cast, account))
+                    world = await stack.enter_async_context(open_world(folder, cast, account, hlr=hlr))
                 try:
                     return await _play(Stage(world), dump_ledger=dump_ledger)
                 except Exception:

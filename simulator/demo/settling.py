@@ -12,6 +12,7 @@ from simulator.demo.cast import ALPINE, GULF, HOMES, HOUSES, ISSUER, SAFE, VISIT
 from simulator.demo.market import BUNDLE, MB, METERED
 from simulator.demo.stage import FEATURED, Bought, Stage, now_ms, of_homes
 from simulator.demo.travel import MAIN
+from simulator.hlr import Cause, Hlr, HlrRefusalError
 
 BATCHES: Final = 3
 Record = dict[str, Any]
@@ -143,7 +144,7 @@ async def _expect_profiles_gone(stage: Stage) -> None:
         guests = [bought for bought in stage.bought if bought.person.destination is visited]
         quarantined = await stage.node(visited).get("/profiles", in_state="quarantined")
         hlr = stage.world.hlrs[visited.id]
-        barred = [line for row in quarantined if (line := hlr.find(row["imsi"])) and line.barred]
+        barred = [row for row in quarantined if await _is_barred(hlr, row["imsi"])]
         expect(len(quarantined) == len(barred) == len(guests), f"{visited.id} barred its guests' IMSIs", quarantined)
         stage.tell(
             visited.id, visited.id, "profile barred in the HLR, IMSI in quarantine", via=Via.API, people=len(guests)
@@ -156,6 +157,15 @@ async def _expect_profiles_gone(stage: Stage) -> None:
     for home, people in of_homes(stage.world.cast.people):
         words = "slot deleted over the air: abroad there is no service any more"
         stage.tell(home.id, "subscribers", words, via=Via.AIR, people=len(people))
+
+
+async def _is_barred(hlr: Hlr, imsi: str) -> bool:
+    """What a network hears that wants to register the subscriber."""
+    try:
+        await hlr.update_location(imsi)
+    except HlrRefusalError as refusal:
+        return refusal.cause is Cause.ROAMING_NOT_ALLOWED
+    return False
 
 
 async def state_accounts(stage: Stage) -> dict[str, Any]:

@@ -38,13 +38,26 @@ from simcard.readers import MemoryLink
 from simcard.uicc import personalise
 from simulator.demo.account import Account, DemoError, Via
 from simulator.demo.billing import PATH, PhoneBill
-from simulator.demo.cast import ALFA, AUDITOR, HOMES, HOUSES, ISSUER, ORIGIN, VISITED, Cast, House, list_secrets
+from simulator.demo.cast import (
+    ALFA,
+    AUDITOR,
+    HOMES,
+    HOUSES,
+    ISSUER,
+    ORIGIN,
+    VISITED,
+    Cast,
+    HlrKind,
+    House,
+    list_secrets,
+)
 from simulator.demo.nodes import NodeApi
 from simulator.demo.processes import HOST, Nodes, find_free_ports
 from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import Cause, EmbeddedHlr, Hlr, HlrRefusalError
 from simulator.network import Mobile
+from simulator.osmo_hlr import run_osmo_hlr
 from simulator.smsc import Smsc
 
 LEDGER_WORKERS: Final = 2
@@ -119,7 +132,7 @@ class World:
         }
         self.field = Field()
         self.smsc = Smsc(self.field, self.smpp_passwords)
-        self.hlrs = {house.id: EmbeddedHlr() for house in (*HOMES, *VISITED)}
+        self.hlrs: dict[str, Hlr] = {house.id: EmbeddedHlr() for house in (*HOMES, *VISITED)}
         self.bill = PhoneBill(self.bill_secret.encode())
         self.networks: dict[str, WatchedNetwork] = {}
         self.phones: dict[int, Phone] = {}
@@ -167,11 +180,21 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, cast: Cast, account: Account) -> AsyncIterator[World]:
-    """Build it, hand it over, and take it down again, whatever happens. Raises `DemoError` where a node fails."""
+async def open_world(
+    folder: Path, cast: Cast, account: Account, *, hlr: HlrKind = HlrKind.EMBEDDED
+) -> AsyncIterator[World]:
+    """Build it, hand it over, and take it down again, whatever happens. Raises `DemoError` where a node fails.
+
+    `hlr` is what stands behind the visited networks; osmo-hlr that is not installed is an `OsmoHlrError`.
+    """
     async with AsyncExitStack() as stack:
         clear(folder)
         world = World(folder, cast, account)
+        if hlr is HlrKind.OSMO:
+            for house in VISITED:
+                running = run_osmo_hlr(world.folder / "data" / f"osmo-hlr-{house.id}")
+                world.hlrs[house.id] = await stack.enter_async_context(running)
+            account.tell("osmo-hlr", "", "one is up for each visited operator, spoken to in GSUP", via=Via.API)
         world.server = await asyncio.to_thread(ensure_server, folder / "data")
         stack.push_async_callback(_stop_database, world)
         account.tell("database", "", "embedded PostgreSQL is up", via=Via.API)

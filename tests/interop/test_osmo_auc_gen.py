@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from simcard.uicc.authentication import Authenticated, ResyncNeeded, SequenceArray, answer_challenge
+from simcard.uicc.authentication import SLOTS, Authenticated, ResyncNeeded, SequenceArray, answer_challenge
 from simcard.uicc.comp128 import Comp128
 from simcard.uicc.milenage import Milenage, derive_opc, gsm_answer
+from simcard.uicc.tuak import Tuak
 from simcard.uicc.xor_test import XorTest
 from simulator.hlr import EmbeddedHlr
 
@@ -35,6 +36,13 @@ def osmo(program: Callable[..., Path]) -> Osmo:
         return {name.strip(): value.strip() for name, value in pairs}
 
     return run
+
+
+@pytest.fixture
+def osmo_help(program: Callable[..., Path]) -> str:
+    path = program("osmo-auc-gen", package="libosmocore-utils")
+    done = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("_", range(20))
@@ -88,6 +96,38 @@ def test_xor_answers_as_theirs_and_they_take_our_auts(osmo: Osmo) -> None:
     again = answer_challenge(algorithm, array, rand, bytes.fromhex(theirs["AUTN"]))
     assert isinstance(again, ResyncNeeded)
     assert int(osmo("xor", auts=again.auts.hex(), **keys)["SQN.MS"]) == array.highest > 0
+
+
+def test_they_offer_no_algorithm_that_is_not_tried_here(osmo_help: str) -> None:
+    offered = osmo_help.split("Available algorithms", 1)[1].split(":", 1)[1].split()
+    ours = {"COMP128v1", "COMP128v2", "COMP128v3", "XOR", "MILENAGE", "XOR-2G", "XOR-3G"}
+    assert set(offered) - ours <= {"TUAK"}, "write a test for the new one"
+
+
+def test_tuak_answers_as_theirs(osmo_help: str, osmo: Osmo) -> None:
+    if "TUAK" not in osmo_help:
+        return  # libosmocore before 1.10, Debian 12's among them
+    k, topc, rand, amf = (secrets.token_bytes(n) for n in (16, 32, 16, 2))
+    theirs = osmo("tuak", key=k.hex(), opc=topc.hex(), amf=amf.hex(), sqn=str(7 << 5), rand=rand.hex())
+    tuak = Tuak(k, topc)
+    answer = tuak.f2345(rand)
+    assert (theirs["RES"], theirs["CK"], theirs["IK"]) == (answer.res.hex(), answer.ck.hex(), answer.ik.hex())
+    assert theirs["AUTN"][16:] == tuak.f1(rand, (7 << 5).to_bytes(6, "big"), amf).hex()
+
+
+def test_our_auts_in_milenage_names_the_index_they_go_on_with(osmo: Osmo) -> None:
+    k, opc, rand = (secrets.token_bytes(16) for _ in range(3))
+    array = SequenceArray([500] * SLOTS)
+    stale = osmo(key=k.hex(), opc=opc.hex(), amf="8000", rand=rand.hex(), sqn="0")
+    answer = answer_challenge(Milenage(k, opc), array, rand, bytes.fromhex(stale["AUTN"]))
+    assert isinstance(answer, ResyncNeeded)
+    auts = {"rand": rand.hex(), "auts": answer.auts.hex()}
+    fresh = osmo(key=k.hex(), opc=opc.hex(), amf="8000", ind="9", **auts)
+    assert int(fresh["SQN.MS"]) == array.highest
+    accepted = answer_challenge(Milenage(k, opc), array, bytes.fromhex(fresh["RAND"]), bytes.fromhex(fresh["AUTN"]))
+    assert isinstance(accepted, Authenticated)
+    assert accepted.res.hex() == fresh["RES"]
+    assert array.seq[9] > 500
 
 
 async def test_our_hlr_issues_the_vector_they_compute(osmo: Osmo) -> None:
