@@ -112,6 +112,17 @@ def test_lying_totals_are_fatal(name: str, rule: str, tmp_path: Path) -> None:
     assert report.findings[0].code == 100
 
 
+@pytest.mark.parametrize("release", range(1, 13))
+def test_releases_from_3_1_on_are_taken_and_others_named(release: int, tmp_path: Path) -> None:
+    header = tap_batch.header()
+    header["batchControlInfo"]["releaseVersionNumber"] = release
+    write_batch(tmp_path / "earlier", header, tap_batch.one_of_each())
+    assert validate(tmp_path / "earlier").verdict == "correct"
+    header["batchControlInfo"]["specificationVersionNumber"] = 2
+    write_batch(tmp_path / "earlier", header, tap_batch.one_of_each())
+    assert validate(tmp_path / "earlier").counts == {"out-of-range": 1}
+
+
 def test_a_record_that_comes_twice_goes_back_once(tmp_path: Path) -> None:
     report = validate(write(tmp_path, [tap_batch.call(), tap_batch.session(), tap_batch.call()]))
     assert [(one.rule, one.record) for one in report.findings] == [("duplicate-record", 3)]

@@ -4,7 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,10 +20,11 @@ from settlement.usage.intake import NetworkUsage, write_batches
 from settlement.usage.tap3.checks import Report, refuse, validate
 from settlement.usage.tap3.findings import Finding
 from settlement.usage.tap3.rap import describe, write_return
+from settlement.usage.tap3.returns import Applied, apply_returns, list_returned
 from settlement.usage.tap3.sequence import SequenceBook, digest_file
 from settlement.usage.tap3.stream import Record, TapError, TapStream, open_tap
 from settlement.usage.tap3.usage import Batch, NotUsage, Settled, TapUsage, to_usage, write_settled
-from settlement.usage.tap3.writer import to_lines, write_lines
+from settlement.usage.tap3.writer import replace, to_lines, write_lines
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,6 +60,77 @@ def decode_rap(file: TapFile, as_json: AsJson = False, workers: Workers = None) 
     if not as_json:
         with open_tap(file, rap=True) as tap:
             emit(describe([record.value for record in islice(tap.records(), MAX_SHOWN)]))
+
+
+@app.command("apply")
+def apply_rap(
+    rap: Annotated[Path, typer.Argument(help="A RAP file a partner sent.", dir_okay=False, exists=True)],
+    sent: Annotated[list[Path], typer.Argument(help="The TAP files it answers.", dir_okay=False, exists=True)],
+    book: Annotated[
+        Path | None, typer.Option(help="File of the RAP numbers seen: finds gaps and reuse, and takes this file in.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the returned records here, JSON Lines with their causes.", dir_okay=False)
+    ] = None,
+    as_json: AsJson = False,
+    workers: Workers = None,
+) -> None:
+    """Find what a partner returns in the files you sent: which records, why, and what stands of each file.
+
+        landfall tap apply RCDEUD1RUS0100001 CDRUS01DEUD10000* --book returned.book --out returned.jsonl
+
+    Exit code 1: the RAP file's own sums are wrong (nothing is applied), or a return is not of these files. With --book
+    a RAP file is applied once.
+    """
+    if out is not None:
+        _check_folder(out)
+    with open_tap(rap, rap=True) as stream:
+        control = dict(stream.header.get("rapBatchControlInfoRap", {}))
+        control["fileSequenceNumber"] = control.get("rapFileSequenceNumber", "")
+    digest = digest_file(rap)
+    with _progress_of(Console(stderr=True), f"{rap.name} in {len(sent)} files", None) as advance:
+        if book is None:
+            applied = apply_returns(rap, sent, workers=workers, advance=advance)
+        else:
+            with SequenceBook(book) as kept:
+                also = kept.check(control, digest)
+                if any(one.rule == "identical-copy" for one in also):
+                    raise LandfallError(f"{rap}: was applied before, the same octets: nothing is returned twice")
+                applied = apply_returns(rap, sent, workers=workers, advance=advance, also=also)
+                if applied.verdict == "applied":
+                    kept.take(control, digest)
+    if out is not None:
+        with replace(out) as file:
+            file.writelines(msgspec.json.encode(line) + b"\n" for line in list_returned(applied))
+    if as_json:
+        emit({"verdict": applied.verdict, "applied": applied}, as_json=True)
+    else:
+        _show_applied(applied)
+    if applied.verdict != "applied":
+        raise typer.Exit(1)
+
+
+def _show_applied(applied: Applied) -> None:
+    told = {"from": applied.sender, "to": applied.recipient, "number": applied.sequence, "verdict": applied.verdict}
+    emit({"file": applied.file, **told})
+    for one in applied.findings:
+        emit(f"  {one.severity} {one.code} {one.rule}: {one.field}: {one.message}")
+    rows = [
+        {
+            "return": one.kind,
+            "file": one.file,
+            "record": one.record or None,
+            "event": one.event or None,
+            "value": one.value,
+            "why": "; ".join(f"{cause.code} {cause.field}".rstrip() for cause in one.causes),
+            "status": one.status,
+        }
+        for one in applied.returns[:MAX_SHOWN]
+    ]
+    if rows:
+        emit(rows, title="What comes back")
+    if applied.files:
+        emit([msgspec.to_builtins(state) for state in applied.files], title="What stands, in each file's decimals")
 
 
 @app.command("return")
@@ -265,12 +337,15 @@ def _check_folder(out: Path) -> None:
         raise LandfallError(f"{out.parent} is no folder: make it first, or name another place for {out.name}")
 
 
-@contextmanager
-def _progress(tap: TapStream) -> Iterator[Callable[[int], None]]:
+def _progress(tap: TapStream) -> AbstractContextManager[Callable[[int], None]]:
     """Records done of those the file says it has, on standard error when somebody looks at it."""
     stated = tap.header.get("auditControlInfo", {}).get("callEventDetailsCount")
+    return _progress_of(Console(stderr=True), tap.path.name, stated)
+
+
+@contextmanager
+def _progress_of(console: Console, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(tap.path.name, total=stated)
+        task = progress.add_task(name, total=total)
         yield lambda done: progress.advance(task, done)

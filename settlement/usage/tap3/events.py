@@ -75,6 +75,12 @@ def _priced(path: str, info: Fields, refund: bool = False) -> Priced:
     return Priced(path, info.get("chargeDetailList", []), taxes, info.get("discountInformation"), code, refund)
 
 
+def worth(kind: str, body: Fields) -> tuple[int, int]:
+    """Charges of type 00 and taxes of an event, without refunds, in the file's decimals: what its return is worth."""
+    paid = [price for price in prices(kind, body) if not price.refund]
+    return sum(price.total() for price in paid), sum(tax.get("taxValue", 0) for price in paid for tax in price.taxes)
+
+
 def subscriber(kind: str, body: Fields) -> str | None:
     """The IMSI an event is charged to, if it names one."""
     if kind in ("messagingEvent", "mobileSession"):

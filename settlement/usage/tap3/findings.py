@@ -19,6 +19,8 @@ RULES: Final[dict[str, tuple[Severity, int]]] = {
     "total-discount": ("fatal", 100),
     "total-refund": ("fatal", 100),
     "record-count": ("fatal", 100),
+    "return-value": ("fatal", 100),
+    "return-count": ("fatal", 100),
     "sequence-gap": ("warning", 200),
     "sequence-reused": ("fatal", 201),
     "identical-copy": ("warning", 201),

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from landfall.errors import LandfallError
 from settlement.usage.tap3.ber import LIST, Node, grammar
 from settlement.usage.tap3.checks import Report
-from settlement.usage.tap3.events import Fields, prices, write_offset, write_time
+from settlement.usage.tap3.events import Fields, worth, write_offset, write_time
 from settlement.usage.tap3.findings import Finding
 from settlement.usage.tap3.stream import open_tap
 from settlement.usage.tap3.writer import write_element
@@ -72,8 +72,8 @@ def write_return(
                     by_record[one.record].append(one)
             for record in tap.pick(by_record.keys()):
                 [(kind, body)] = record.value.items()
-                value += sum(price.total() for price in prices(kind, body) if not price.refund)
-                tax += sum(t.get("taxValue", 0) for p in prices(kind, body) if not p.refund for t in p.taxes)
+                charged, taxed = worth(kind, body)
+                value, tax = value + charged, tax + taxed
                 severe += 1
                 errors = [_error(grammar("CallEvent"), one) for one in by_record[record.number]]
                 details.append(
@@ -166,6 +166,21 @@ def error_context(node: Node, field: str) -> list[dict[str, int]]:
             tag, node = node.by_name[""]
             enter(tag, itemOccurrence=int(index) + 1)
     return items
+
+
+def read_context(node: Node, items: Sequence[Fields]) -> str:
+    """The field a context names, the way back of `error_context`; a tag that is not known there as its number."""
+    path = ""
+    for item in items:
+        number = item.get("pathItemId", -1)
+        for name, (tag, child) in node.by_name.items():
+            if tag and _tag_number(tag) == number:
+                occurrence = f"[{item['itemOccurrence'] - 1}]" if "itemOccurrence" in item else ""
+                path, node = path + (f".{name}" if name and path else name) + occurrence, child
+                break
+        else:
+            return f"{path}.{number}" if path else str(number)
+    return path
 
 
 def _tag_number(tag: bytes) -> int:
