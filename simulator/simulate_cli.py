@@ -56,17 +56,12 @@ def run(
 
         _show(describe(name, found, seed), as_json)
         return
-    _play(
-        name,
-        text,
-        found,
-        seed=seed,
-        speed=_read_speed(speed),
-        workers=workers,
-        folder=folder,
-        fresh=fresh,
-        as_json=as_json,
-    )
+    from simulator.simulation import Plan, start_anew
+
+    pace, where = _read_speed(speed), folder or Path("build/simulate") / f"{name}-{seed}"
+    if fresh:
+        start_anew(where)
+    _play(Plan(name=name, text=text, scenario=found, seed=seed, folder=where, speed=pace, workers=workers), as_json)
 
 
 def _read_speed(text: str) -> float | None:
