@@ -1,4 +1,4 @@
-"""What osmocom pySim's OTA programs said over SMPP and to our card, replayed; they were content with these answers."""
+"""What foreign OTA programs and a foreign card said to ours, replayed; they and we were content with the answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -12,10 +12,10 @@ from ota.delivery import Attempt, Outcome, StoredPacket, Verdict, judge
 from ota.keysets import CardKeys
 from ota.profile import MobileProfile, list_slots
 from ota.scp80 import KeyByte, KeySet
-from ota.scp80.packet import encode_command
-from ota.scp80.parameters import CipherAlgorithm
+from ota.scp80.packet import decode_response, encode_command
+from ota.scp80.parameters import CipherAlgorithm, ResponseStatus
 from ota.scp80.remote import join_commands
-from ota.scp80.sms import build_delivers
+from ota.scp80.sms import build_delivers, build_envelope, unwrap_response
 from ota.smpp.carrier import SmppCarrier
 from ota.smpp.esme import Centre
 from simcard.readers import MemoryLink
@@ -181,3 +181,24 @@ def test_smpp2sim_meets_the_same_card_again() -> None:
             card.reset()
         else:
             assert card.transmit(bytes.fromhex(command)).hex() == answer, command
+
+
+def test_onomondos_card_proves_what_we_send_it() -> None:
+    exchanges = read_lines("onomondo-uicc.txt")
+    kic, kid = bytes.fromhex("00112233445566778899aabbccddeeff"), bytes.fromhex("0123456789abcdef0123456701234567")
+    counter = 0
+    for algorithm in (CipherAlgorithm.AES_CBC, CipherAlgorithm.TRIPLE_DES_CBC2):
+        byte = KeyByte(3, algorithm)
+        card = CardKeys(iccid=ICCID, keys=KeySet(kic=byte, kid=byte, kic_key=kic, kid_key=kid))
+        # Of these it has EF.IMSI in the application of the TAR.
+        for file, length, answered in (("2fe2", 10, "016a82"), ("6f07", 9, "029000"), ("6f61", 9, "016a82")):
+            counter += 1
+            script = join_commands([bytes.fromhex(f"00a4000402{file}"), bytes.fromhex(f"00b00000{length:02x}")])
+            raw = encode_command(script, keys=card.keys, spi=card.spi, tar=bytes.fromhex("B00011"), counter=counter)
+            (tpdu,) = build_delivers(raw, originator="12345", timestamp=bytes(7), reference=counter)
+            envelope = build_envelope(tpdu, smsc="+79990000000")
+            assert any(command == f"80c20000{len(envelope):02x}{envelope.hex()}" for command, _ in exchanges)
+            _, response = next(exchanges)
+            proof = decode_response(unwrap_response(bytes.fromhex(response)[:-2]), keys=card.keys, spi=card.spi)
+            assert (proof.status, proof.counter) == (ResponseStatus.POR_OK, counter)
+            assert proof.data.hex().startswith(answered)
