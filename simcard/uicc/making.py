@@ -9,8 +9,8 @@ from ota.scp80.packet import KeySet
 from simcard.uicc.card import Card
 from simcard.uicc.codes import PUK1, PUK_TRIES, SecretCode, encode_code
 from simcard.uicc.files import ADM1, PIN1
+from simcard.uicc.key_management import OtaKeys
 from simcard.uicc.multi_account import Accounts, make_slot
-from simcard.uicc.over_the_air import OtaKeys
 from simcard.uicc.store import CardFolder, CardState
 
 

@@ -6,22 +6,20 @@ the answer are one step for the card: it stores all of them before a bit of the 
 its effect once.
 
 Minimum security: cryptographic checksum and a counter that must rise for every application; ciphering for the
-multi-account application, whose commands carry keys.
+multi-account application and the security domain, whose commands carry keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from ota.profile import MULTI_ACCOUNT_TAR
+from ota.scp80.key_management import ISD_TAR
 from ota.scp80.packet import (
     Command as Packet,
 )
 from ota.scp80.packet import (
     CommandHeader,
-    KeySet,
     MalformedPacket,
     SecurityFailure,
     decode_command,
@@ -32,6 +30,7 @@ from ota.scp80.parameters import Integrity, ParameterError, ResponseStatus, ScpE
 from ota.scp80.remote import CompactResponse, ExpandedResponse, decode_script, split_commands
 from ota.scp80.sms import Reassembler, build_submits, parse_deliver, parse_envelope, wrap_response
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
+from simcard.uicc.key_management import KeyManagement, OtaKeys
 from simcard.uicc.toolkit import Toolkit, send_short_message
 
 RFM_UICC = bytes.fromhex("B00000")
@@ -43,13 +42,6 @@ COMMAND_SCRIPT = 0xAA
 UNKNOWN_TAG = 0x01
 
 Execute = Callable[[Command], Response]
-
-
-class OtaKeys(msgspec.Struct):
-    """A key set of the card and the last counter it accepted."""
-
-    keys: KeySet
-    counter: int = 0
 
 
 class Receiver:
@@ -114,7 +106,10 @@ class Receiver:
             keys = entry.keys if failure.counter else None
             return failure.status, encode_response(failure.status, header=header, counter=failure.counter, keys=keys)
         entry.counter = packet.counter
-        execute = self._open_application(header.tar)
+        if header.tar == ISD_TAR:
+            execute: Execute | None = KeyManagement(self._keys, entry.keys).execute
+        else:
+            execute = self._open_application(header.tar)
         if execute is None:
             return ResponseStatus.TAR_UNKNOWN, self._prove(ResponseStatus.TAR_UNKNOWN, b"", packet, entry)
         return ResponseStatus.POR_OK, self._prove(ResponseStatus.POR_OK, run(packet.data, execute), packet, entry)
@@ -155,7 +150,7 @@ def _execute(raw: bytes, execute: Execute) -> Response:
 
 def _too_weak(header: CommandHeader) -> bool:
     spi = header.spi
-    secret = header.tar == MULTI_ACCOUNT_TAR
+    secret = header.tar in (MULTI_ACCOUNT_TAR, ISD_TAR)
     return spi.rc_cc_ds is not Integrity.CC or not spi.counter >= 2 or (secret and not spi.ciphering)
 
 

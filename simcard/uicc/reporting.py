@@ -5,8 +5,8 @@ from __future__ import annotations
 from ota.scp80.parameters import ScpError
 from ota.scp80.report import AccountReport, encode_report
 from ota.scp80.sms import SmsSubmit, encode_submit
+from simcard.uicc.key_management import OtaKeys
 from simcard.uicc.multi_account import MultiAccount
-from simcard.uicc.over_the_air import OtaKeys
 
 # A message to a platform, not to a SIM: no data download PID, 8-bit data of no class.
 PID_NONE, DCS_8BIT = 0x00, 0x04

@@ -17,8 +17,8 @@ import msgspec
 
 from landfall.errors import LandfallError
 from simcard.uicc.codes import SecretCode
+from simcard.uicc.key_management import OtaKeys
 from simcard.uicc.multi_account import Accounts
-from simcard.uicc.over_the_air import OtaKeys
 
 STATE_FILE = "card.json"
 LOCK_FILE = "card.lock"
