@@ -27,7 +27,7 @@ from marketplace.operators.controller import OperatorController
 from marketplace.payloads.controller import PayloadController
 from marketplace.problems import EXCEPTION_HANDLERS
 from marketplace.requests.controller import RequestController
-from marketplace.settling.controller import CycleController, ObligationController, ProposalController
+from marketplace.settling.controller import CycleController, DisputeController, ObligationController, ProposalController
 from marketplace.transactions.controller import TransactionController
 
 MAX_BODY: Final = 1024 * 1024
@@ -68,6 +68,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             ProposalController,
             ObligationController,
             CycleController,
+            DisputeController,
             PayloadController,
             show_rejections,
             static_files(),

@@ -48,7 +48,18 @@ from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules import Effects
 from settlement.ledger.settling import Consent, ProposeInvoice
-from settlement.ledger.state import Account, Key, Ledger, Obligation, Offer, Proposal, Request, State
+from settlement.ledger.state import (
+    Account,
+    Dispute,
+    Key,
+    Ledger,
+    Obligation,
+    Offer,
+    Proposal,
+    Redemption,
+    Request,
+    State,
+)
 from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, encode_bundle, new_tiles
 from settlement.usage.tariff import Bundle, Metered, Tariff
 
@@ -117,8 +128,8 @@ class World:
         self.origin = Signer(seed_of("origin"))
         self.issuer = Member("issuer")
         self.members: dict[str, Member] = {"issuer": self.issuer}
-        self.execution = Execution(ORIGIN, self.origin.public, State())
         self.entries: list[tuple[int, bytes]] = []
+        self.execution = Execution(ORIGIN, self.origin.public, State(cite=self.cite))
         self._ids = 0
         founded = self.send(
             self.origin,
@@ -128,6 +139,10 @@ class World:
             parameters=parameters or Parameters(),
         )
         assert isinstance(founded, Effects), founded
+
+    def cite(self, index: int) -> tuple[int, bytes] | None:
+        """An earlier entry, as rules look at it."""
+        return self.entries[index] if index < len(self.entries) else None
 
     # saying things
 
@@ -296,6 +311,10 @@ class World:
         accounts = list(self.state.all(Account))
         assert sum(row.available + row.escrow + row.held for row in accounts) == ledger.minted - ledger.burned
         assert sum(row.escrow for row in self.state.all(Request)) == sum(row.escrow for row in accounts)
+        owed = sum(row.amount for row in self.state.all(Redemption) if row.state == "asked")
+        frozen = sum(row.held for row in self.state.all(Dispute))
+        assert sum(row.held for row in accounts) == owed + frozen
+        assert all(row.remaining >= 0 for row in self.state.all(Obligation))
         assert all(min(row.available, row.escrow, row.held) >= 0 for row in accounts)
         assert all(row.escrow >= 0 for row in self.state.all(Request))
 

@@ -7,11 +7,27 @@ import sys
 from pathlib import Path
 
 from settlement.ledger.cycles import cycle_of
-from settlement.ledger.messages import Mint, UpgradeRules
-from settlement.ledger.settling import ExpireProposal, Pay, ProposeCycle, ProposeInvoice, RefuseProposal
+from settlement.ledger.log import leaf_data
+from settlement.ledger.merkle import leaf_hash
+from settlement.ledger.messages import Mint, Redeem, UpgradeRules
+from settlement.ledger.settling import (
+    AcceptDispute,
+    DecideDispute,
+    EscalateDispute,
+    ExpireDispute,
+    ExpireProposal,
+    Pay,
+    ProposeCycle,
+    ProposeInvoice,
+    RaiseDispute,
+    RefuseProposal,
+    RejectDispute,
+    WithdrawDispute,
+)
 from settlement.ledger.state import Obligation, Proposal
 from settlement.netting import Debt, Method, Terms, net
-from tests.ledger_model import DAY, SDRT, Member, World
+from settlement.usage.tariff import Metered
+from tests.ledger_model import DAY, MB, SDRT, Member, World, data, terms
 from tests.market_story import tell_story, write_golden
 
 
@@ -24,6 +40,7 @@ def tell_story_2() -> World:
         world.must(world.issuer, Mint, to=member.id, amount=100 * SDRT, deposit=f"second deposit for {member.id}")
     _owe(world, home, visited)
     _net(world, home, visited, insurer)
+    _dispute(world, home, visited)
     world.digest()
     world.check_money()
     return world
@@ -58,6 +75,27 @@ def _net(world: World, *members: Member) -> None:
             world.must(world.members[proposal.parties[0]], RefuseProposal, proposal=leaf, reason="not-now")
         else:
             world.agree(leaf, world.members[proposal.parties[0]])
+
+
+def _dispute(world: World, home: Member, visited: Member) -> None:
+    """Conceded, decided, withdrawn, and one that runs out."""
+    offer = world.publish(visited, terms(Metered(block=MB, block_price=100_000), valid_until=world.time + 20 * DAY))
+    request = world.active(home, visited, offer, escrow=5 * SDRT)
+    world.report(visited, request, 1, data(world.minute, 40 * MB))
+    entry = len(world.entries) - 1
+    fields = {"entry": entry, "leaf": leaf_hash(leaf_data(*world.entries[entry])).hex(), "request": request}
+    made = [world.new_id() for _ in range(4)]
+    world.must(visited, Redeem, amount=world.balance(visited).available - SDRT, payout="almost all")
+    for number, dispute in enumerate(made):
+        record = None if number % 2 else 0
+        world.must(home, RaiseDispute, id=dispute, record=record, amount=SDRT // 2 + 1, cause="not-used", **fields)
+    world.must(visited, AcceptDispute, dispute=made[0])
+    world.must(visited, RejectDispute, dispute=made[1], evidence="aa" * 32)
+    world.must(home, EscalateDispute, dispute=made[1], evidence="bb" * 32)
+    world.must(world.issuer, DecideDispute, dispute=made[1], award=SDRT // 3)
+    world.must(home, WithdrawDispute, dispute=made[2])
+    world.wait(15 * DAY)
+    world.must(visited, ExpireDispute, dispute=made[3])
 
 
 if __name__ == "__main__":

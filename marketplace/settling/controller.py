@@ -1,4 +1,4 @@
-"""`/v1/proposals`, `/v1/obligations`, `/v1/cycles`: for the operators they name, and nobody else."""
+"""`/v1/proposals`, `/v1/obligations`, `/v1/cycles`, `/v1/disputes`: for the operators they name, and nobody else."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,9 +11,19 @@ from marketplace.ledger_node import Node
 from marketplace.listing import FIRST, Limit, to_page
 from marketplace.openapi import BEARER
 from marketplace.problems import ProblemError
+from marketplace.requests.repository import Side
 from marketplace.settling.repository import Debt, R, find_cycle, find_own, find_proposal, list_own, list_proposals
 from settlement.ledger.api import PAGE, Page, Path
-from settlement.ledger.state import Cycle, Obligation, ObligationState, Proposal, ProposalKind, ProposalState
+from settlement.ledger.state import (
+    Cycle,
+    Dispute,
+    DisputeState,
+    Obligation,
+    ObligationState,
+    Proposal,
+    ProposalKind,
+    ProposalState,
+)
 
 After = Annotated[UUID, QueryParameter(description="Id of the last one seen.")]
 
@@ -117,6 +127,42 @@ class CycleController(Controller):
         if found is None:
             raise ProblemError("not-found", f"there is no cycle {cycle} of {request.user.operator}")
         return found
+
+
+class DisputeController(Controller):
+    """Disputes of the caller, and with it."""
+
+    path = Path.DISPUTES
+    tags = ("settlement",)
+    middleware = (BearerAuthentication,)
+    security = BEARER
+
+    @get(summary="Disputes you raised or must answer")
+    async def list_own(
+        self,
+        request: Request[Caller, Any, Any],
+        node: Node,
+        role: Annotated[Side | None, QueryParameter(description="The caller's side; by default either.")] = None,
+        state_: Annotated[DisputeState | None, QueryParameter(name="state")] = None,
+        after: After = FIRST,
+        limit: Limit = PAGE,
+    ) -> Page[Dispute]:
+        """Disputes by id, with what is held and until when the next step is to come; all for the issuer and auditors.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/disputes?role=visited&state=raised'`
+        """
+        rows = await list_own(
+            node.store.pool, Dispute, request.user, side=role, state=state_, after=after, limit=limit + 1
+        )
+        return to_page(rows, limit, lambda row: row.id)
+
+    @get("/{dispute:uuid}", summary="One dispute")
+    async def read(self, request: Request[Caller, Any, Any], node: Node, dispute: FromPath[UUID]) -> Dispute:
+        """One dispute of the caller.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" …/v1/disputes/01890a5d-ac96-774b-bcce-b302099a8057`
+        """
+        return await read_own(request, node, Dispute, dispute)
 
 
 async def read_own(request: Request[Caller, Any, Any], node: Node, row_type: type[R], key: UUID) -> R:

@@ -7,15 +7,18 @@ import asyncpg
 
 from marketplace.access.caller import Caller
 from marketplace.listing import columns_of, read_row
-from settlement.ledger.state import Cycle, Obligation, Proposal, Row
+from settlement.ledger.state import Cycle, Dispute, Obligation, Proposal, Row
 
 R = TypeVar("R", bound=Row)
 
 Debt = Literal["debtor", "creditor"]
 
-_PARTIES: Final[dict[type[Row], tuple[str, str]]] = {Obligation: ("debtor", "creditor")}
+_PARTIES: Final[dict[type[Row], tuple[str, str]]] = {
+    Obligation: ("debtor", "creditor"),
+    Dispute: ("home", "visited"),
+}
 """Columns with a row's two parties; nobody is both."""
-_TABLES: Final[dict[type[Row], str]] = {Obligation: "obligations"}
+_TABLES: Final[dict[type[Row], str]] = {Obligation: "obligations", Dispute: "disputes"}
 
 _PROPOSAL: Final = f"SELECT {columns_of(Proposal)} FROM proposals WHERE "  # noqa: S608 - our own column names
 _NAMED: Final = "(proposer = $1 OR parties ? $1)"

@@ -39,6 +39,7 @@ class Path:
     PROPOSALS: Final = "/v1/proposals"
     OBLIGATIONS: Final = "/v1/obligations"
     CYCLES: Final = "/v1/cycles"
+    DISPUTES: Final = "/v1/disputes"
     ACCOUNT: Final = "/v1/account"
     ENTRIES: Final = "/v1/entries"
     EVENTS: Final = "/v1/events"

@@ -10,7 +10,8 @@ In one pass over the entries, in order, the auditor
 3. reads each envelope, verifies its signature with the key that the log itself gave to the sender by then;
 4. checks that time never goes back and that no sender used an id twice;
 5. executes the rules on it, the very functions the ledger ran, and compares the digests the ledger stated on the way;
-6. adds up the money: Σ(available + escrow + held) = minted − burned, Σ escrow of requests = Σ escrow, nothing below 0.
+6. adds up the money: Σ(available + escrow + held) = minted − burned, Σ escrow of requests = Σ escrow,
+   Σ held = what redemptions and disputes hold, nothing below 0.
 
 Signatures are verified by other processes while this one executes, on the assumption that they fit; an audit passes
 only when all did. Memory grows with the state (operators, offers, requests), not with the log.
@@ -43,8 +44,8 @@ from settlement.ledger.messages import MAX_TIME
 from settlement.ledger.note import NoteError, VerifierKey, parse_note
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules.context import RESERVED
-from settlement.ledger.state import Account, Key, Ledger, Request, State
-from settlement.ledger.tiles import Tile, TileError, decode_bundle, parse_tile_path, tile_at
+from settlement.ledger.state import Account, Dispute, Key, Ledger, Redemption, Request, State
+from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileError, decode_bundle, parse_tile_path, tile_at
 
 MAX_FILE: Final = 256 * (2 + 65_535)
 """Octets of the largest bundle there can be: no larger file is read."""
@@ -203,7 +204,7 @@ class _Auditor:
         self.other = other
         self.key = key
         self.kid = thumbprint(key.public_key)
-        self.execution = Execution(key.name, key.public_key, State())
+        self.execution = Execution(key.name, key.public_key, State(cite=self._cite))
         self.signatures = _Signatures(executor, at_once)
         self.ids = IdRegister()
         self.cutter = TileCutter()
@@ -254,6 +255,14 @@ class _Auditor:
             self._check_root(before.root(), self.other, "the other checkpoint")
         self._compare(self.cutter.add(hashes))
         return leaves
+
+    def _cite(self, index: int) -> tuple[int, bytes] | None:
+        """An entry before this one, from the files, the hashes of which were compared."""
+        if index >= self.execution.size:
+            return None
+        bundle = tile_at(ENTRIES, index // TILE_WIDTH, self.head.size)
+        leaves = decode_bundle(_read_file(self.folder / bundle.path, bundle.path), bundle.width)
+        return read_leaf(leaves[index % TILE_WIDTH])
 
     def _check_edge(self) -> None:
         self._compare(self.cutter.finish())
@@ -321,6 +330,11 @@ class _Auditor:
         in_accounts, in_requests = sum(row.escrow for row in accounts), sum(row.escrow for row in state.all(Request))
         if in_accounts != in_requests:
             raise AuditError(f"accounts hold {in_accounts} in escrow, requests {in_requests}")
+        held = sum(row.held for row in accounts)
+        owed = sum(row.amount for row in state.all(Redemption) if row.state == "asked")
+        frozen = sum(row.held for row in state.all(Dispute))
+        if held != owed + frozen:
+            raise AuditError(f"accounts hold {held} back, redemptions {owed} and disputes {frozen}")
         for row in accounts:
             if min(row.available, row.escrow, row.held) < 0:
                 raise AuditError(f"the account of {row.operator} is below zero: {row}")

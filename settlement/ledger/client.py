@@ -47,7 +47,7 @@ from settlement.ledger.messages import Message
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.settling import Consent, Pay, RefuseProposal
-from settlement.ledger.state import Account, BidRequest, Cycle, Key, Obligation, Offer, Proposal, Request
+from settlement.ledger.state import Account, BidRequest, Cycle, Dispute, Key, Obligation, Offer, Proposal, Request
 from settlement.ledger.tiles import Tile
 from settlement.ledger.trust import Trust, Untrusted
 
@@ -233,6 +233,13 @@ class LedgerClient:
             raise Rejected(_problem(response))
         return response.content
 
+    async def hash_tile(self, tile: Tile) -> bytes:
+        """A hash tile, for everybody; what is made from it must lead to a signed root. Raises Rejected `not-found`."""
+        response = await self._call("GET", f"/{tile.path}")
+        if response.status_code >= 400:
+            raise Rejected(_problem(response))
+        return response.content
+
     async def operator_keys(self, operator: str) -> tuple[Key, ...]:
         """The keys of an operator that are valid now."""
         view = await self._get(f"{Path.OPERATORS}/{operator}", api.OperatorView)
@@ -301,6 +308,14 @@ class LedgerClient:
     async def obligation(self, obligation: UUID) -> Obligation:
         """One of those. Raises Rejected `not-found`."""
         return await self._get(f"{Path.OBLIGATIONS}/{obligation}", Obligation, authorised=True)
+
+    async def disputes(self, **search: str | int) -> list[Dispute]:
+        """Disputes of this operator: role (home, visited), state. The issuer and auditors see all."""
+        return await self._all(Path.DISPUTES, Page[Dispute], search)
+
+    async def dispute(self, dispute: UUID) -> Dispute:
+        """One of those. Raises Rejected `not-found`."""
+        return await self._get(f"{Path.DISPUTES}/{dispute}", Dispute, authorised=True)
 
     async def entries(self, *, after: int = -1, limit: int = api.PAGE) -> list[Entry]:
         """A page of the entries this operator sent or is named by, in order."""

@@ -7,6 +7,9 @@ from tempfile import SpooledTemporaryFile
 from typing import Final
 from uuid import UUID
 
+REST: Final = "rest"
+"""Label of what is owed after a dispute, because too little was held."""
+
 
 def new_id(time_ms: int | None = None) -> UUID:
     """A fresh id: 48 bits of milliseconds (now, or `time_ms`), 74 random bits."""

@@ -14,6 +14,8 @@ from settlement.usage.tariff import Amount, Interval, Tariff, Units
 
 MAX_ENVELOPE: Final = 65_535
 """Octets of one envelope with its time: the bound of an entry in a C2SP entry bundle (uint16 length)."""
+MAX_RECORDS: Final = 2_000
+"""Records of a group; an entry holds some 600."""
 MAX_TIME: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z in milliseconds: what every calendar library can still show."""
 
@@ -310,7 +312,7 @@ class UsageGroup(Struct, frozen=True, forbid_unknown_fields=True):
 
     request: UUID
     sequence: Interval
-    records: Annotated[tuple[UsageRecord, ...], Meta(min_length=1, max_length=2000)]
+    records: Annotated[tuple[UsageRecord, ...], Meta(min_length=1, max_length=MAX_RECORDS)]
 
 
 class ReportUsage(Message, frozen=True, kw_only=True, tag="usage"):

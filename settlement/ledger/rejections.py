@@ -54,6 +54,10 @@ CODES: Final[dict[str, Code]] = {
     "unknown-proposal": Code(
         404, "No such proposal", "Cite the leaf hash of the proposing entry; only its parties see it."
     ),
+    "unknown-dispute": Code(404, "No such dispute", "Check the id; only its two parties and the issuer act on it."),
+    "unknown-entry": Code(
+        404, "The cited entry is not what it is said to be", "Cite index and leaf hash as the entry's receipt has them."
+    ),
     "already-exists": Code(409, "There is one of this name", "Choose another id or reference."),
     "wrong-state": Code(409, "It is not in a state for this", "Read its state; docs/protocol.md has the table."),
     "too-early": Code(409, "This is not yet allowed", "Wait until the time the detail names."),

@@ -17,8 +17,10 @@ from sqlalchemy.dialects import postgresql
 from settlement.ledger.state import (
     Account,
     BidRequest,
+    Contested,
     Cycle,
     Deposit,
+    Dispute,
     Key,
     Ledger,
     Obligation,
@@ -63,6 +65,8 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
     ),
     Proposal: ("consented", "state", "refused_by", "reason"),
     Cycle: ("state",),
+    Dispute: ("held", "evidence", "deadline", "state", "answer", "award"),
+    Contested: ("amount",),
     Obligation: ("amount", "remaining", "state"),
 }
 """Fields that a rule may change; the others stand from the row's making."""
@@ -151,7 +155,7 @@ def _update_sql(row_type: type[Row], table: Table) -> str:
 
 
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption, Obligation})
+_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption, Obligation, Dispute, Contested})
 """Row types whose columns are their fields as they are; the others hold tuples and nested values."""
 _SELECT: Final = {kind: _select_sql(kind, table, kind.__struct_fields__) for kind, table in TABLES.items()}
 _SELECT_MUTABLE: Final = {

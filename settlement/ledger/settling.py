@@ -10,14 +10,14 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from settlement.ledger.messages import Cause, Digest, Message, OperatorId, Time, UpgradeRules, spelt
+from settlement.ledger.messages import MAX_RECORDS, Cause, Digest, Message, OperatorId, Time, UpgradeRules, spelt
 from settlement.money import MAX_AMOUNT
-from settlement.usage.tariff import Amount
+from settlement.usage.tariff import Amount, Units
 
 LEAST: Final = 1
 """Of an amount that somebody owes or pays, micro-SDRt."""
 MAX_CHANGES: Final = 700
-"""Obligations of a cycle: what fits an entry, at a million SDRt each. A larger netting is several cycles, each balanced in itself."""
+"""Obligations of a cycle: what fits an entry, at a million SDRt each. A larger netting is several balanced cycles."""
 
 Sum = Annotated[int, Meta(ge=LEAST, le=MAX_AMOUNT, description="micro-SDRt, at least 1")]
 Number = Annotated[str, spelt("[A-Za-z0-9][A-Za-z0-9/._-]{0,63}"), Meta(description="of a document, no free text")]
@@ -95,4 +95,64 @@ class ProposeCycle(Message, frozen=True, kw_only=True, tag="cycle"):
     until: Time
 
 
-Transaction = UpgradeRules | Consent | RefuseProposal | ExpireProposal | ProposeInvoice | Pay | ProposeCycle
+class RaiseDispute(Message, frozen=True, kw_only=True, tag="dispute"):
+    """The home operator disputes what a usage report of entry `entry`, with leaf hash `leaf`, charged a request.
+
+    `record`: place of the record in the request's group there, absent for all of the group. What the visited operator
+    has available, up to `amount`, is held until the dispute ends. `evidence`: SHA-256 of what speaks for it.
+    """
+
+    entry: Units
+    leaf: Digest
+    request: UUID
+    record: Annotated[int, Meta(ge=0, lt=MAX_RECORDS)] | None = None
+    amount: Sum
+    cause: Cause
+    evidence: Digest | None = None
+
+
+class AcceptDispute(Message, frozen=True, kw_only=True, tag="accept-dispute"):
+    """The visited operator concedes the whole amount."""
+
+    dispute: UUID
+
+
+class RejectDispute(Message, frozen=True, kw_only=True, tag="reject-dispute"):
+    """The visited operator answers that its report is right; `evidence` is the SHA-256 of what shows it."""
+
+    dispute: UUID
+    evidence: Digest
+    cause: Cause = "report-is-right"
+
+
+class EscalateDispute(Message, frozen=True, kw_only=True, tag="escalate-dispute"):
+    """The home operator does not agree with the rejection: the issuer decides."""
+
+    dispute: UUID
+    evidence: Digest | None = None
+
+
+class DecideDispute(Message, frozen=True, kw_only=True, tag="decide-dispute"):
+    """The issuer, as arbiter, awards the home operator `award` of an escalated dispute, from nothing to all of it."""
+
+    dispute: UUID
+    award: Amount
+
+
+class WithdrawDispute(Message, frozen=True, kw_only=True, tag="withdraw-dispute"):
+    """The home operator lets go of it."""
+
+    dispute: UUID
+
+
+class ExpireDispute(Message, frozen=True, kw_only=True, tag="expire-dispute"):
+    """Anyone: the time for the next step has passed. Unanswered, it is upheld; not escalated or decided, dismissed."""
+
+    dispute: UUID
+
+
+_Agreeing = Consent | RefuseProposal | ExpireProposal | ProposeInvoice | Pay | ProposeCycle
+_Disputing = (
+    RaiseDispute | AcceptDispute | RejectDispute | EscalateDispute | DecideDispute | WithdrawDispute | ExpireDispute
+)
+Transaction = UpgradeRules | _Agreeing | _Disputing

@@ -5,7 +5,7 @@ a change of rules version. `State` holds rows by type and key; the sequencer loa
 auditor keeps all. A row is replaced, never changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal, TypeVar
 from uuid import UUID
 
@@ -224,10 +224,47 @@ class Cycle(Row, frozen=True, kw_only=True, tag="cycle"):
     state: Literal["proposed", "executed", "dropped"] = "proposed"
 
 
+DisputeState = Literal["raised", "rejected", "escalated", "upheld", "dismissed", "withdrawn"]
+
+
+class Dispute(Row, frozen=True, kw_only=True, tag="dispute"):
+    """The home operator wants `amount` of a request's charge back; the last three states are ends.
+
+    `entry`: index of the usage report. `record`: place in the request's group there, None for the whole group.
+    `held`: what is frozen of the visited operator's. `deadline`: last millisecond for the next step. `answer`: digest
+    of the visited operator's evidence. `award`: what the home operator got.
+    """
+
+    KEY = "id"
+    id: UUID
+    request: UUID
+    home: str
+    visited: str
+    entry: int
+    record: int | None
+    amount: int
+    held: int
+    cause: str
+    evidence: str | None
+    raised: int
+    deadline: int
+    state: DisputeState = "raised"
+    answer: str | None = None
+    award: int = 0
+
+
+class Contested(Row, frozen=True, kw_only=True, tag="contested"):
+    """How much of a request's charge is disputed now or was given back: never more than the charge."""
+
+    KEY = "request"
+    request: UUID
+    amount: int
+
+
 R = TypeVar("R", bound=Row)
 ROW_TYPES: tuple[type[Row], ...] = (
     *(Ledger, Operator, Key, Account, Deposit, Redemption, Offer, BidRequest, Request),
-    *(Proposal, Obligation, Cycle),
+    *(Proposal, Obligation, Cycle, Dispute, Contested),
 )
 
 
@@ -235,18 +272,28 @@ class Unloaded(LookupError):  # noqa: N818 - nothing is wrong with the row
     """A row was asked for of which it is not known whether it exists: nothing may be decided without it."""
 
 
+Cite = Callable[[int], tuple[int, bytes] | None]
+"""(time, envelope) of an earlier entry by its index, None where the log is not that long."""
+
+
+def _cite_nothing(index: int) -> tuple[int, bytes] | None:
+    raise Unloaded(f"a rule cites entry {index}: give this State a `cite` that reads the log before it")
+
+
 class State:
     """Rows by type and key. `changed` keeps the last value of every row put since `settle()`.
 
     `whole`: every row there is, as an auditor has. Otherwise only what was loaded, `load_absent` naming what is known
     not to exist: asking for anything else raises Unloaded, never a wrong decision.
+    `cite`: the log so far, for the few rules that look at an earlier entry; it must be the very log that is executed.
     """
 
-    __slots__ = ("_rows", "_whole", "changed")
+    __slots__ = ("_rows", "_whole", "changed", "cite")
 
-    def __init__(self, *, whole: bool = True) -> None:
+    def __init__(self, *, whole: bool = True, cite: Cite | None = None) -> None:
         self._rows: dict[type[Row], dict[Any, Any]] = {row_type: {} for row_type in ROW_TYPES}
         self._whole = whole
+        self.cite: Cite = cite or _cite_nothing
         self.changed: dict[tuple[type[Row], Any], Row] = {}
 
     def get(self, row_type: type[R], key: Any) -> R | None:

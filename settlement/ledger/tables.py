@@ -243,6 +243,35 @@ cycles = Table(
     Column("state", Text, nullable=False),
 )
 
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("request", Uuid, nullable=False),
+    Column("home", Text, nullable=False),
+    Column("visited", Text, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("record", Integer),
+    Column("amount", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("evidence", Text),
+    Column("raised", BigInteger, nullable=False),
+    Column("deadline", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("answer", Text),
+    Column("award", BigInteger, nullable=False),
+    Index("disputes_by_home", "home", "id"),
+    Index("disputes_by_visited", "visited", "id"),
+)
+
+contested = Table(
+    "contested",
+    metadata,
+    Column("request", Uuid, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
 readers = Table(
     "readers",
     metadata,
@@ -282,4 +311,6 @@ TABLES: Final[dict[type[state.Row], Table]] = {
     state.Proposal: proposals,
     state.Obligation: obligations,
     state.Cycle: cycles,
+    state.Dispute: disputes,
+    state.Contested: contested,
 }

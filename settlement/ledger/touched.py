@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from settlement.ledger.envelope import Envelope
-from settlement.ledger.ids import derive_id
+from settlement.ledger.ids import REST, derive_id
 from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
 from settlement.ledger.messages import (
     AddKey,
@@ -22,12 +22,14 @@ from settlement.ledger.messages import (
     ReportUsage,
     RequestBids,
 )
-from settlement.ledger.settling import ProposeCycle, ProposeInvoice
+from settlement.ledger.settling import ProposeCycle, ProposeInvoice, RaiseDispute
 from settlement.ledger.state import (
     Account,
     BidRequest,
+    Contested,
     Cycle,
     Deposit,
+    Dispute,
     Key,
     Obligation,
     Offer,
@@ -80,11 +82,26 @@ def name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
             case ProposeCycle():
                 wanted[Cycle].add(message.id)
                 name_cycle(wanted, message)
+            case RaiseDispute():
+                wanted[Dispute].add(message.id)
+                wanted[Request].add(message.request)
+                name_dispute(wanted, message)
             case _:
                 for field, row_type in _NAMED_BY.items():
                     if (named := getattr(message, field, None)) is not None:
                         wanted[row_type].add(named)
     return wanted
+
+
+def name_dispute(wanted: dict[type[Row], set[Any]], dispute: Dispute | RaiseDispute) -> None:
+    """What raising and ending a dispute need: what else is contested of its request, what may be owed in the end."""
+    wanted[Contested].add(dispute.request)
+    wanted[Obligation].add(derive_id(dispute.id, REST))
+
+
+def cited_by(envelopes: Iterable[Envelope]) -> set[int]:
+    """Indices of earlier entries that messages cite."""
+    return {each.message.entry for each in envelopes if isinstance(each.message, RaiseDispute)}
 
 
 def name_cycle(wanted: dict[type[Row], set[Any]], cycle: Cycle | ProposeCycle) -> None:
@@ -102,6 +119,7 @@ _NAMED_BY: Final[dict[str, type[Row]]] = {
     "kid": Key,
     "proposal": Proposal,
     "obligation": Obligation,
+    "dispute": Dispute,
 }
 
 

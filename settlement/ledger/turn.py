@@ -16,8 +16,10 @@ from settlement.ledger.rows import KeptRows, insert, select_keys_of, update
 from settlement.ledger.state import (
     Account,
     BidRequest,
+    Contested,
     Cycle,
     Deposit,
+    Dispute,
     Key,
     Ledger,
     Obligation,
@@ -30,7 +32,7 @@ from settlement.ledger.state import (
     State,
 )
 from settlement.ledger.tables import entries as entries_table
-from settlement.ledger.touched import SUBJECTS, name_cycle, name_rows
+from settlement.ledger.touched import SUBJECTS, cited_by, name_cycle, name_dispute, name_rows
 
 
 class StoredEntry(NamedTuple):
@@ -63,17 +65,22 @@ class Turn:
 
     async def load(self, origin: str, envelopes: Sequence[Envelope]) -> State:
         """A state with every row that deciding on `envelopes` may ask for."""
-        state = State(whole=False)
+        cited = await self._read_cited(cited_by(envelopes))
+        state = State(whole=False, cite=cited.get)
         wanted = name_rows(envelopes)
         await self._fetch(state, Ledger, {origin})
         ledger = state.get(Ledger, origin)
         if ledger is None:
             return state
-        for row_type in (Key, Request, Deposit, Redemption, BidRequest, Proposal):
+        for row_type in (Key, Request, Deposit, Redemption, BidRequest, Proposal, Dispute):
             await self._fetch(state, row_type, wanted[row_type])
         operators, accounts = wanted[Operator], wanted[Account]
         for proposal in state.all(Proposal):
             wanted[SUBJECTS[proposal.kind]].add(proposal.subject)
+        for dispute in state.all(Dispute):
+            name_dispute(wanted, dispute)
+            accounts.update((dispute.home, dispute.visited))
+        await self._fetch(state, Contested, wanted[Contested])
         await self._fetch(state, Cycle, wanted[Cycle])
         for cycle in state.all(Cycle):
             name_cycle(wanted, cycle)
@@ -147,6 +154,12 @@ class Turn:
             raise Fenced(f"epoch {epoch} of the ledger ended while an entry was being written")
         await self._connection.execute("SELECT pg_notify('landfall_head', $1)", str(size))
 
+    async def _read_cited(self, indices: set[int]) -> dict[int, tuple[int, bytes]]:
+        if not indices:
+            return {}
+        rows = await self._connection.fetch(_CITED, list(indices))
+        return {row["index"]: (row["time"], row["envelope"]) for row in rows}
+
     async def _fetch(self, state: State, row_type: type[Row], keys: set[Any]) -> None:
         if keys:
             rows = await self._kept.fetch(self._connection, row_type, keys)
@@ -161,4 +174,5 @@ def _quoted(columns: Iterable[str]) -> str:
 
 _ENTRY_COLUMNS: Final = [column.name for column in entries_table.columns]
 _EARLIER: Final = f"SELECT {_quoted(_ENTRY_COLUMNS)} FROM entries WHERE id = ANY($1)"  # noqa: S608
+_CITED: Final = 'SELECT "index", time, envelope FROM entries WHERE "index" = ANY($1)'
 _MOVE_HEAD: Final = "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5 WHERE epoch = $6"

@@ -4,8 +4,10 @@ import pytest
 
 from settlement.ledger.client import Rejected, message_of
 from settlement.ledger.cycles import cycle_of
-from settlement.ledger.settling import Consent, ProposeCycle, ProposeInvoice
+from settlement.ledger.messages import ActivateRequest, ReportUsage, UsageGroup, UsageRecord
+from settlement.ledger.settling import AcceptDispute, Consent, ProposeCycle, ProposeInvoice, RaiseDispute
 from settlement.netting import Debt, Method, net
+from settlement.usage.tariff import Metered
 from tests.integration.ledger_world import DAY_MS, PRICE, LedgerWorld, now_ms
 
 DOCUMENT = "ab" * 32
@@ -76,3 +78,27 @@ async def test_a_ring_of_debts_is_set_off_with_everybodys_consent(ledger: Ledger
             assert isinstance(message_of((await member.client.entries())[-1]), Consent)
         assert (await other.get(f"/v1/cycles/{cycle.id}")).status_code == 404
         assert (await other.get("/v1/cycles/" + "0" * 36)).status_code == 404
+
+
+async def test_a_charge_is_disputed_by_its_receipt_and_conceded(ledger: LedgerWorld) -> None:
+    async with ledger.operator(minted=PRICE) as home, ledger.operator() as visited, ledger.operator() as other:
+        offer = await visited.publish(Metered(block=1_000_000, block_price=10))
+        request = await home.order(offer, escrow=PRICE)
+        await visited.accept(request)
+        minute = now_ms() // 60_000
+        say, make = visited.client.submit, visited.client.make
+        await say(make(ActivateRequest, request=request, at=minute))
+        used = UsageRecord("data", minute, 60, 60, 5_000_000, "ES")
+        receipt = await say(make(ReportUsage, groups=(UsageGroup(request, 1, (used,)),)))
+        fields = {"entry": receipt.index, "leaf": receipt.leaf, "request": request, "record": 0, "cause": "not-used"}
+        with pytest.raises(Rejected, match="too-much"):
+            await home.client.submit(home.client.make(RaiseDispute, amount=51, **fields))
+        await home.client.submit(home.client.make(RaiseDispute, amount=30, **fields))
+        assert (await visited.client.account()).held == 30
+        [asked] = await visited.client.disputes(role="visited", state="raised")
+        await say(make(AcceptDispute, dispute=asked.id))
+        ended = await home.client.dispute(asked.id)
+        assert (ended.state, ended.award) == ("upheld", 30)
+        assert (await visited.client.account()).available == 20
+        assert await other.client.disputes() == []
+        assert (await other.get(f"/v1/disputes/{asked.id}")).status_code == 404

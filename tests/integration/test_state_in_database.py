@@ -14,6 +14,7 @@ from settlement.ledger.rules import Effects
 from settlement.ledger.state import ROW_TYPES, Key
 from settlement.ledger.store import LedgerStore
 from settlement.ledger.tables import TABLES
+from settlement.ledger.touched import cited_by
 from settlement.ledger.turn import StoredEntry
 from tests.ledger_model import ORIGIN, World
 from tests.market_story_2 import tell_story_2
@@ -26,8 +27,10 @@ async def write_in_batches(store: LedgerStore, world: World, size: int) -> None:
     entries = list(world.entries)
     while entries:
         first = 1 if len(entries) == len(world.entries) else size  # a ledger is founded before anybody sends to it
-        batch, entries = entries[:first], entries[first:]
-        envelopes = [parse(raw) for _, raw in batch]
+        envelopes = [parse(raw) for _, raw in entries[:first]]
+        cites = [place for place in range(1, len(envelopes)) if cited_by(envelopes[place : place + 1])]
+        first = min([first, *cites])  # whoever cites an entry has its receipt, so that was committed before
+        batch, entries, envelopes = entries[:first], entries[first:], envelopes[:first]
         async with store.turn() as turn:
             head = turn.head
             state = await turn.load(ORIGIN, envelopes)

@@ -53,6 +53,13 @@ def example(kind: type[Message], world: World) -> dict[str, Any]:
 
 
 EXAMPLES: dict[str, Any] = {
+    "dispute": UUID(int=7 << 76 | 2 << 62),
+    "evidence": "00" * 32,
+    "award": 1,
+    "entry": 1,
+    "leaf": "00" * 32,
+    "request": UUID(int=7 << 76 | 2 << 62),
+    "cause": "no",
     "method": "setoff",
     "changes": (Change(UUID(int=7 << 76 | 2 << 62), 1, 1),),
     "proposal": "00" * 32,

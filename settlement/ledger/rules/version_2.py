@@ -1,7 +1,7 @@
 """Rules, version 2: version 1, and proposals, obligations and what follows from them."""
 
 from settlement.ledger import settling
-from settlement.ledger.rules import consents, netting, obligations, version_1
+from settlement.ledger.rules import consents, disputes, netting, obligations, version_1
 from settlement.ledger.rules.context import Rule
 
 RULES: dict[type, Rule] = {
@@ -12,4 +12,11 @@ RULES: dict[type, Rule] = {
     settling.ProposeInvoice: obligations.propose_invoice,
     settling.Pay: obligations.pay,
     settling.ProposeCycle: netting.propose_cycle,
+    settling.RaiseDispute: disputes.raise_dispute,
+    settling.AcceptDispute: disputes.accept_dispute,
+    settling.RejectDispute: disputes.reject_dispute,
+    settling.EscalateDispute: disputes.escalate_dispute,
+    settling.DecideDispute: disputes.decide_dispute,
+    settling.WithdrawDispute: disputes.withdraw_dispute,
+    settling.ExpireDispute: disputes.expire_dispute,
 }
