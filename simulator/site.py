@@ -10,6 +10,7 @@ a killed simulator left running is ended first, and what had been founded is fou
 """
 
 import asyncio
+import hashlib
 import os
 import shutil
 import signal
@@ -226,15 +227,21 @@ def _party(site: Site, operator: str, name: str, country: str, role: Role, seed:
         country=country,
         role=role,
         key=to_base64url(Signer(site.keys.seeds[seed]).public),
-        recovery_key=to_base64url(Signer(site.keys.seeds["recovery"]).public),
+        recovery_key=_recovery_key(site, operator),
     )
+
+
+def _recovery_key(site: Site, party: str) -> str:
+    """A party's public recovery key; the private one is in no safe, but in the run's folder."""
+    seed = hashlib.blake2b(party.encode(), key=site.keys.seeds["recovery"], digest_size=32).digest()
+    return to_base64url(Signer(seed).public)
 
 
 def _make_party(site: Site, operator: Operator) -> Party:
     """An operator without a node: its systems use the SDK."""
     return make_party(
         Signer(site.keys.seeds[operator.id]),
-        recovery_public=to_base64url(Signer(site.keys.seeds["recovery"]).public),
+        recovery_public=_recovery_key(site, operator.id),
         operator=site.party_id(operator),
         name=operator.plan.name,
         country=operator.country.iso,
