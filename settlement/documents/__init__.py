@@ -24,6 +24,17 @@ digest goes on the ledger as `RecordDocument`; `verify` finds it there.
 """
 
 from settlement.documents.amounts import Totals, balance_act, closing_usdr, sum_up
+from settlement.documents.issuing import (
+    Stored,
+    StoredFile,
+    add_file,
+    find_by_number,
+    find_by_subject,
+    find_gaps,
+    issue,
+    list_documents,
+    read_file,
+)
 from settlement.documents.model import (
     KINDS,
     ActEntry,
@@ -52,9 +63,11 @@ from settlement.documents.model import (
     UsageRow,
     state_rate,
 )
+from settlement.documents.rendering import MEDIA_TYPES, render
 
 __all__ = [
     "KINDS",
+    "MEDIA_TYPES",
     "ActEntry",
     "CreditNote",
     "Difference",
@@ -74,14 +87,24 @@ __all__ = [
     "ReconciliationAct",
     "Settled",
     "Statement",
+    "Stored",
+    "StoredFile",
     "Tax",
     "TaxCategory",
     "Totals",
     "Unit",
     "UsageDetail",
     "UsageRow",
+    "add_file",
     "balance_act",
     "closing_usdr",
+    "find_by_number",
+    "find_by_subject",
+    "find_gaps",
+    "issue",
+    "list_documents",
+    "read_file",
+    "render",
     "state_rate",
     "sum_up",
 ]

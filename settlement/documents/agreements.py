@@ -182,7 +182,7 @@ def _books(act: ReconciliationAct, ours: Turnover, theirs: Turnover, digits: int
 
     return Table(
         "books",
-        "",
+        words("books"),
         columns,
         [(*_side(act, entry.ours, mirrored=False), *_side(act, entry.theirs, mirrored=True)) for entry in act.entries],
         opening=(both(words("opening"), _split(ours.opening), _split(-theirs.opening)),),

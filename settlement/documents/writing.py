@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from settlement.documents.amounts import Totals
 from settlement.documents.model import Billing, Language, Rate
-from settlement.money import MICRO, format_sdrt
+from settlement.money import MICRO
 
 USDR_DIGITS: Final = 6
 """Decimals of SDRt."""
@@ -95,7 +95,7 @@ def conversion_notes(billing: Billing, totals: Totals, words: Words) -> list[str
     """All it takes to repeat an invoice's conversion by hand."""
     notes = [
         tell_rate(billing.rate, words),
-        words("conversion-lines", amount=format_sdrt(totals.net_usdr)),
+        words("conversion-lines", amount=f"{words.usdr(totals.net_usdr)} SDRt"),
     ]
     if totals.rounding:
         difference = words.minor(totals.rounding, billing.rate.digits)
