@@ -20,6 +20,7 @@ from landfall.postgres import ensure_server
 from settlement.ledger.client import LedgerClient, Rejected, Unreachable
 from settlement.ledger.trust import Untrusted
 from simulator.book import Book
+from simulator.card_book import open_card_book
 from simulator.desk import Access, Desk, open_desk
 from simulator.engine import Engine
 from simulator.journal import RUN_FILE, Journal, Run
@@ -27,6 +28,7 @@ from simulator.population import draw_population, draw_trips
 from simulator.scenario import Scenario
 from simulator.screen_board import Board
 from simulator.site import PROCESSES_FILE, LivingNodes, Site, open_site
+from simulator.travellers import Travellers
 from simulator.world import World, make_world
 
 UNDONE: Final = "the ledger stayed away; {done} of {steps} steps are done, {left} journeys are under way or to come"
@@ -63,8 +65,9 @@ async def simulate(plan: Plan, board: Board) -> None:
         site = await stack.enter_async_context(open_site(plan.folder, world, board.tell))
         desk = await stack.enter_async_context(open_desk(_access(site), workers=plan.workers))
         engine = _make_engine(world, site, desk, journal, run)
+        travellers = Travellers(site, open_card_book(site.folder, world), board.tell)
         try:
-            await play(plan, engine, site, board)
+            await play(plan, engine, travellers, site, board)
         except Unreachable as error:
             raise SimulationError(_undone(engine, plan, error)) from None
         except (Rejected, Untrusted) as error:
@@ -95,17 +98,23 @@ def _make_engine(world: World, site: Site, desk: Desk, journal: Journal, run: Ru
     return Engine(world, people, trips, desk, book, journal, site.keys.device_secret)
 
 
-async def play(plan: Plan, engine: Engine, site: Site, board: Board) -> None:
+async def play(plan: Plan, engine: Engine, travellers: Travellers, site: Site, board: Board) -> None:
     """All steps that are left."""
     steps, began, first = plan.scenario.steps, time.monotonic(), engine.step
     if first:
         board.tell(f"{first} of {steps} steps were done by an earlier run: going on from there")
     await engine.prepare()
+    await travellers.open()
     while engine.step < steps:
         if plan.speed is not None:
             ahead = (engine.step - first) * plan.scenario.step_hours * 3600 / plan.speed
             await asyncio.sleep(max(0.0, began + ahead - time.monotonic()))
-        outcome = await engine.run_step(await _balances(site))
+        step = engine.step
+        async with asyncio.TaskGroup() as group:
+            cards = group.create_task(travellers.step(step))
+            unsampled = group.create_task(engine.run_step(await _balances(site)))
+        outcome = unsampled.result()
+        cards.result()
         board.step(engine.world, outcome)
 
 

@@ -1,0 +1,268 @@
+"""Travellers with real cards, through the operators' live nodes: bought, downloaded over the air, switched, used.
+
+    travellers = await Travellers.open(site, book)
+    await travellers.step(3)                     # every deed that is due in that step
+
+Each deed is looked for before it is done again: a run that was broken off goes on. What the short message network
+loses may keep a profile from its card in time: that traveller then has no service abroad, and the book says so.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from typing import Any, Final
+
+import msgspec
+
+from settlement.ledger.messages import Terms, UsageRecord
+from settlement.usage.tariff import Bundle
+from simcard.readers import MemoryLink
+from simcard.uicc import CardFolder, open_card, personalise
+from simulator.card_book import CardBook, Traveller
+from simulator.demo.account import DemoError
+from simulator.demo.nodes import NodeApi, Refused
+from simulator.demo.stage import for_all
+from simulator.field import Phone
+from simulator.site import Site, Tell
+from simulator.tap_path import Used, through_tap
+
+BUNDLE: Final = Bundle(price=4_200_000, octets=2_000_000_000, seconds=3_600, messages=100, hours=360, renewals=1)
+OFFER_NAME: Final = "Cards on tour"
+DAY_MS: Final = 86_400_000
+ORDER_WAIT_S: Final = 60.0
+DELIVERY_WAIT_S: Final = 120.0
+"""A profile is some ten short messages; on a network that loses a quarter of them it takes a few rounds."""
+SETTLE_WAIT_S: Final = 120.0
+"""A node follows the whole of its operator's log, the unsampled many included, before it comes to this."""
+
+
+class Travellers:
+    """The phones, and who drives them."""
+
+    def __init__(self, site: Site, book: CardBook, tell: Tell) -> None:
+        self._site, self.book, self._tell = site, book, tell
+        self._phones: dict[int, Phone] = {}
+
+    async def open(self) -> None:
+        """Cards into phones, phones on; offers, packages and subscribers into the nodes."""
+        for traveller in self.book.travellers:
+            await self._switch_on(traveller)
+        if not self.book.travellers:
+            return
+        for visited, pool in self.book.pools.items():
+            rows = [f"{line.imsi},{line.k.hex()},{line.opc.hex()},{line.msisdn}" for line in pool]
+            api = self._site.apis[visited]
+            await api.post_text("/profiles", "\n".join(["imsi,k,opc,msisdn", *rows]), "text/csv")
+            self.book.offers[visited] = await self._publish(visited, api)
+        for home, visited in {(one.home, one.visited) for one in self.book.travellers}:
+            self.book.packages[f"{home}/{visited}"] = await self._make_package(home, visited)
+        for traveller in self.book.travellers:
+            await self._enter(traveller)
+        self.book.save(self._site.folder)
+
+    async def step(self, step: int) -> None:
+        """Everything that is due in a step."""
+        await for_all(self.book.travellers, lambda traveller: self._advance(traveller, step))
+
+    async def _advance(self, traveller: Traveller, step: int) -> None:
+        try:
+            if traveller.stage == "home" and step >= traveller.buy_step:
+                await self._buy(traveller)
+            if traveller.stage == "bought" and step >= traveller.start_step:
+                await self._travel(traveller)
+            if traveller.stage == "abroad":
+                await self._use(traveller, step)
+                if step >= traveller.end_step:
+                    await self._return(traveller)
+        except DemoError as error:
+            traveller.stage, traveller.why = "failed", str(error)[:300]
+            self._tell(f"{traveller.label}: {traveller.why}")
+        self.book.save(self._site.folder)
+
+    # made ready
+
+    async def _switch_on(self, traveller: Traveller) -> None:
+        site, home = self._site, self._site.world.operators[traveller.home]
+        profile = traveller.profile(home)
+        await site.hlrs[home.number].create_subscriber(
+            profile.imsi, k=profile.k, opc=profile.opc, algorithm=profile.algorithm, msisdn=profile.msisdn
+        )
+        store = CardFolder(site.folder / "private" / "cards" / str(traveller.number))
+        if store.exists:
+            card = open_card(store)
+        else:
+            adm = f"{secrets.randbelow(10**8):08d}"
+            card = personalise(iccid=traveller.iccid, home=profile, ota=[traveller.keys], adm=adm, store=store)
+        abroad = traveller.stage == "abroad"
+        place = site.world.operators[traveller.visited].plmn if abroad else home.plmn
+        phone = self._phones[traveller.number] = await site.field.add_phone(MemoryLink(card), place=place)
+        await phone.settle()
+        site.smsc.numbers[traveller.msisdn.lstrip("+")] = traveller.iccid
+
+    async def _publish(self, visited: int, api: NodeApi) -> str:
+        operator = self._site.world.operators[visited]
+        for offer in await api.get("/offers"):
+            if offer["terms"]["name"].get("en") == OFFER_NAME and offer["state"] in ("open", "publishing"):
+                return str(offer["id"])
+        terms = Terms(
+            name={"en": OFFER_NAME},
+            description={"en": f"For cards in {operator.country.name}"},
+            category="telecom",
+            countries=(operator.country.iso,),
+            plmns=(operator.plmn,),
+            delivery="profile",
+            tariff=BUNDLE,
+            valid_until=time.time_ns() // 1_000_000 + 30 * DAY_MS,
+            accept_within_s=86_400,
+            report_within_s=7 * 86_400,
+        )
+        offer = (await api.post("/offers", {"terms": msgspec.to_builtins(terms), "policy": "auto"}))["id"]
+
+        def is_open(offers: list[Any]) -> bool:
+            return any(one["id"] == offer and one["state"] == "open" for one in offers)
+
+        await api.wait("/offers", is_open, "the ledger has taken the cards' offer", timeout_s=SETTLE_WAIT_S)
+        return str(offer)
+
+    async def _make_package(self, home: int, visited: int) -> str:
+        api, world = self._site.apis[home], self._site.world
+        name = f"To {world.operators[visited].country.name}"
+        for package in await api.get("/packages"):
+            if package["quote"]["name"] == name:
+                return str(package["id"])
+        draft = {
+            "name": name,
+            "currency": world.operators[home].country.currency,
+            "items": [{"offer": self.book.offers[visited], "days": 14, "renewals": 1}],
+            "margin_percent": "20",
+            "round_to_minor": 10,
+        }
+        return str((await api.post("/packages", draft))["id"])
+
+    async def _enter(self, traveller: Traveller) -> None:
+        api = self._site.apis[traveller.home]
+        if traveller.subscriber:
+            return
+        for known in await api.get("/subscribers"):
+            if known["msisdn"] == traveller.msisdn:
+                traveller.subscriber = known["id"]
+                return
+        card = {"iccid": traveller.iccid, "kic": traveller.kic.hex(), "kid": traveller.kid.hex()}
+        new = {"name": f"Traveller {traveller.number}", "msisdn": traveller.msisdn, "card": card}
+        traveller.subscriber = (await api.post("/subscribers", new))["id"]
+
+    # the journey
+
+    async def _buy(self, traveller: Traveller) -> None:
+        api = self._site.apis[traveller.home]
+        known = await api.get("/purchases", subscriber=traveller.subscriber)
+        if known:
+            traveller.purchase = known[0]["id"]
+        else:
+            package = self.book.packages[f"{traveller.home}/{traveller.visited}"]
+            order = {"subscriber": traveller.subscriber, "package": package, "provider": "test"}
+            traveller.purchase = (await api.post("/purchases", order))["id"]
+        path = f"/purchases/{traveller.purchase}"
+        view = await api.wait(path, lambda seen: seen["state"] == "placed", "it is ordered", timeout_s=ORDER_WAIT_S)
+        traveller.request = view["items"][0]["request"]
+        traveller.stage = "bought"
+        began = time.monotonic()
+        if await self._arrives(traveller, "delivered"):
+            traveller.delivered_s = round(time.monotonic() - began, 2)
+
+    async def _arrives(self, traveller: Traveller, *states: str) -> bool:
+        """Whether the home sees the request in one of these states before its patience ends."""
+        api = self._site.apis[traveller.home]
+
+        def there(rows: list[Any]) -> bool:
+            return any(row["id"] == traveller.request and row["state"] in states for row in rows)
+
+        try:
+            await api.wait("/requests", there, f"the request is {' or '.join(states)}", timeout_s=DELIVERY_WAIT_S)
+        except Refused:
+            raise
+        except DemoError:
+            return False
+        return True
+
+    async def _travel(self, traveller: Traveller) -> None:
+        """Abroad: refused as a stranger, then served as a local, if the profile has come in time."""
+        phone = self._phones[traveller.number]
+        served = await phone.travel_to(self._site.world.operators[traveller.visited].plmn)
+        if not served:
+            await phone.travel_to(self._site.world.operators[traveller.home].plmn)
+            raise DemoError("no service abroad: the profile had not reached the card")
+        traveller.visited_imsi, traveller.on = phone.imsi, int(time.time()) // 60
+        if not await self._arrives(traveller, "active"):
+            raise DemoError("registered abroad, but the request did not become active")
+        traveller.stage = "abroad"
+
+    async def _use(self, traveller: Traveller, step: int) -> None:
+        """A step's use, told by the visited network's own means: a TAP file, or records to the node."""
+        draw = random.Random(f"card use {self._site.world.seed} {traveller.number} {step}")
+        talked = draw.randrange(20, 400)
+        use = {"data": draw.randrange(1_000_000, 200_000_000), "voice": talked, "message": draw.randrange(1, 4)}
+        operator, minute = self._site.world.operators[traveller.visited], int(time.time()) // 60
+        batch = f"card-{traveller.number}-{step}"
+        records = [
+            UsageRecord(service, minute, operator.country.offset, talked, units, operator.plmn)  # type: ignore[arg-type]
+            for service, units in use.items()
+        ]
+        if operator.plan.usage == "tap":
+            records = await asyncio.to_thread(self._tell_by_tap, traveller, batch, records, step)
+        body = {"batch": batch, "records": [_network_record(traveller.visited_imsi, one) for one in records]}
+        api = self._site.apis[traveller.visited]
+        await api.post("/usage", body)
+        await api.post("/usage/send")
+        if step >= traveller.end_step:
+            path, claim = f"/usage/{traveller.request}", "every record of the card is settled"
+            await api.wait(path, lambda seen: not seen["stored"] + seen["reported"], claim, timeout_s=SETTLE_WAIT_S)
+        if step not in traveller.used:
+            traveller.used.append(step)
+            traveller.octets += use["data"]
+            traveller.seconds += use["voice"]
+            traveller.messages += use["message"]
+
+    def _tell_by_tap(
+        self, traveller: Traveller, batch: str, records: list[UsageRecord], step: int
+    ) -> list[UsageRecord]:
+        """What its node will be given stands in a file first, and is read from there."""
+        operator, folder = self._site.world.operators[traveller.visited], self._site.folder / "private" / "tap"
+        folder.mkdir(exist_ok=True)
+        used = [Used(traveller.visited_imsi, record) for record in records]
+        found = through_tap(
+            folder / f"{batch}.tap",
+            used,
+            tadig=operator.tadig,
+            plmn=operator.plmn,
+            sequence=step * 100 + traveller.number,
+        )
+        return [one.record for one in found]
+
+    async def _return(self, traveller: Traveller) -> None:
+        """Home again: the request closes, and the profile's life ends."""
+        phone, api = self._phones[traveller.number], self._site.apis[traveller.visited]
+        await phone.travel_to(self._site.world.operators[traveller.home].plmn)
+        traveller.off = int(time.time()) // 60
+        try:
+            await api.post(f"/requests/{traveller.request}/close")
+        except Refused as refused:
+            if refused.code != "wrong-state":  # else it was closed before the run was broken off
+                raise
+        if not await self._arrives(traveller, "closed"):
+            raise DemoError("home again, but the request did not close")
+        traveller.stage = "returned"
+
+
+def _network_record(imsi: str, record: UsageRecord) -> dict[str, Any]:
+    """As the node takes it."""
+    return {
+        "imsi": imsi,
+        "service": record.service,
+        "start_ms": record.start * 60_000,
+        "offset": record.offset,
+        "duration": record.duration,
+        "units": record.units,
+        "place": record.place,
+    }
