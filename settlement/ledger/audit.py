@@ -20,12 +20,12 @@ only when all did. Memory grows with the state (operators, offers, requests), no
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import nacl.bindings
 import nacl.exceptions
@@ -53,6 +53,9 @@ CHUNK: Final = 2_048
 """Signatures handed to another process at once: some 0.1 s of work."""
 INLINE: Final = 4 * CHUNK
 """Up to so many entries it takes longer to start processes than to verify here."""
+
+Watch: TypeAlias = Callable[[int, int, str, Envelope], None]
+"""Told of each entry as it is executed: index, time, sender, envelope."""
 
 
 class AuditError(LandfallError):
@@ -102,11 +105,13 @@ def audit(
     checkpoint: bytes | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> AuditReport:
     """Audit an export against the log's verifier key, had from elsewhere.
 
     `checkpoint`: a signed note had from elsewhere, which this log must continue. `workers`: processes that verify
-    signatures; 0 verifies here, None takes one a processor for logs that are worth it. Raises AuditError.
+    signatures; 0 verifies here, None takes one a processor for logs that are worth it. `watch` is called with index,
+    time, sender and envelope of each entry, and may trust what it saw once this returns. Raises AuditError.
     """
     began = time.perf_counter()
     head = _read_head(folder, key)
@@ -117,7 +122,7 @@ def audit(
     # Not fork: who calls may have threads. The processes are given octets and nothing else.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers else nullcontext()
     with pool as executor:
-        auditor = _Auditor(folder, key, head, other, executor, 2 * workers)
+        auditor = _Auditor(folder, key, head, other, executor, 2 * workers, watch)
         try:
             auditor.run(progress)
         finally:
@@ -198,8 +203,10 @@ class _Auditor:
         other: Checkpoint | None,
         executor: ProcessPoolExecutor | None,
         at_once: int,
+        watch: Watch | None,
     ) -> None:
         self.folder = folder
+        self.watch = watch
         self.head = head
         self.other = other
         self.key = key
@@ -307,6 +314,8 @@ class _Auditor:
         if isinstance(effects, Rejection):
             raise AuditError(f"the rules refuse it: {effects.code}, {effects.detail}", index=index, sender=sender)
         self.messages[str(envelope.message.__struct_config__.tag)] += 1
+        if self.watch is not None:
+            self.watch(index, at, sender, envelope)
 
     def _sender(self, index: int, envelope: Envelope) -> tuple[str, bytes]:
         """Whose key the envelope names, as the log stands at this entry."""
