@@ -38,11 +38,13 @@ from marketplace.payments.providers import OperatorBilling, PaymentProvider, Tes
 from marketplace.profiles.service import ProfilePool
 from marketplace.storefront.delivery import Delivery
 from marketplace.storefront.service import Storefront
+from marketplace.subscribers.reports import CardReports
 from marketplace.subscribers.service import Subscribers
 from marketplace.usage.service import UsageReports
 from marketplace.wholesale.clock import Clock
 from marketplace.wholesale.service import Wholesale
 from ota.key_import import KeyImport
+from ota.key_rotation import KeyRotation
 from ota.outbox import KeyCipher, PostgresOutbox
 from ota.smpp.carrier import SmppCarrier
 from ota.turns import CardTurns
@@ -73,6 +75,7 @@ class Node(Struct, frozen=True):
     codes: CodePool
     usage: UsageReports
     subscribers: Subscribers
+    reports: CardReports
     cards: PostgresOutbox
     packages: Packages
     storefront: Storefront
@@ -135,10 +138,10 @@ def _assemble(
         )
         for network in own.networks
     }
-    subscribers = Subscribers(database, cards)
+    subscribers, reports = Subscribers(database, cards), CardReports(database, cards)
     carrier = None
     if own.carrier is not None:
-        carrier = open_carrier(own.carrier, http, keys.secret("carrier").decode(), subscribers.find_number)
+        carrier = open_carrier(own.carrier, http, keys.secret("carrier").decode(), reports.find_number, reports.take)
     providers: dict[str, PaymentProvider] = {"test": TestProvider()}
     if own.billing is not None:
         providers["billing"] = OperatorBilling(http, url=own.billing.url, secret=keys.secret("billing"))
@@ -147,7 +150,8 @@ def _assemble(
     storefront = Storefront(database, ledger, outbox, follower, tasks, keys, providers)
     turns = CardTurns()
     Delivery(database, ledger, outbox, tasks, keys, cards, carrier, turns)
-    Sender(database, tasks, cards, carrier, turns, subscribers.find_number)
+    rotation = KeyRotation(database.engine, cipher)
+    Sender(database, tasks, cards, carrier, turns, subscribers.find_number, rotation)
     clock = Clock(database, ledger, outbox, tasks, usage)
     node = Node(
         settings=own,
@@ -164,6 +168,7 @@ def _assemble(
         codes=codes,
         usage=usage,
         subscribers=subscribers,
+        reports=reports,
         cards=cards,
         packages=Packages(database, ledger, own.rates),
         storefront=storefront,

@@ -1,6 +1,6 @@
 """Packets and counters in PostgreSQL: what `ota.delivery` needs to survive its sender.
 
-A counter is taken by an UPDATE that locks the card's row, and its packet is inserted in the same transaction; the
+A counter is taken under a lock of the card's row, and its packet is inserted in the same transaction; the
 unique key on (card, key set, counter) makes a reuse impossible, whatever the code does. Keys are stored encrypted by
 the `KeyCipher` the node gives, bound to their ICCID:
 
@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
@@ -30,6 +31,8 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     case,
+    cast,
+    column,
     func,
     select,
     update,
@@ -39,6 +42,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from landfall.errors import LandfallError
 from ota.delivery import Outcome, StoredPacket
+from ota.gathering import Gathering
 from ota.keysets import CardKeys
 from ota.scp80.parameters import COUNTER_MAX
 
@@ -79,34 +83,76 @@ other_keys: Final = Table(
     Column("key_index", SmallInteger, primary_key=True, autoincrement=False),
     Column("sealed_keys", LargeBinary, nullable=False),
     Column("counter", BigInteger, nullable=False, comment="last one taken under these keys"),
-    Column("state", Text, nullable=False, comment="new: written to the card, not proven; former: was in use"),
+    Column("state", Text, nullable=False, comment="new: being written to the card, not proven; former: was in use"),
+    Column("label", Text, nullable=False, comment="whose rotation it is"),
+    UniqueConstraint("iccid", "state"),
     CheckConstraint("state in ('new', 'former')", name="ota_other_keys_state"),
     CheckConstraint(f"counter between 0 and {COUNTER_MAX}", name="ota_other_counter_five_bytes"),
 )
 
 _FINAL = func.coalesce(packets.c.outcome["verdict"].astext, "unknown") != "unknown"
+
+
+def _among(values: str, of: Any) -> Any:
+    """One of an array's, as `= any(…)`: one statement, and one plan, for batches of every size."""
+    return func.any(bindparam(values, type_=ARRAY(of)))
+
+
+def _rows_of(**types: Any) -> Any:
+    """A table of as many rows as the arrays bound as `all_` and each name have."""
+    arrays = [bindparam(f"all_{name}", type_=ARRAY(of)) for name, of in types.items()]
+    columns = [column(name, of) for name, of in types.items()]
+    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+
+
 # Built once: on the way of every packet, making them anew costs more than PostgreSQL does.
-_TAKE_COUNTER: Final = (
-    update(cards)
-    .where(cards.c.iccid == bindparam("card"), cards.c.counter < COUNTER_MAX)
-    .values(counter=cards.c.counter + 1)
-    .returning(cards.c.sealed_keys, cards.c.counter)
+_LOCK_CARDS: Final = (
+    select(cards).where(cards.c.iccid == _among("iccids", Text)).order_by(cards.c.iccid).with_for_update()
 )
-_STORE: Final = insert(packets).returning(packets)
-_COUNT_ATTEMPT: Final = (
+_TAKE_COUNTERS: Final = update(cards).where(cards.c.iccid == _among("iccids", Text)).values(counter=cards.c.counter + 1)
+_NEW: Final = {
+    "id": Uuid,
+    "iccid": Text,
+    "key_index": SmallInteger,
+    "counter": BigInteger,
+    "commands": SmallInteger,
+    "packet": LargeBinary,
+}
+_STORE: Final = (
+    insert(packets).from_select(list(_NEW), select(_rows_of(**_NEW))).returning(packets.c.id, packets.c.prepared_at)
+)
+_OF_OTHER_KEYS: Final = (
+    select(other_keys.c.sealed_keys)
+    .where(other_keys.c.iccid == packets.c.iccid, other_keys.c.key_index == packets.c.key_index)
+    .scalar_subquery()
+)
+_COUNT_ATTEMPTS: Final = (
     update(packets)
-    .where(packets.c.id == bindparam("which"), cards.c.iccid == packets.c.iccid)
+    .where(packets.c.id == _among("ids", Uuid), cards.c.iccid == packets.c.iccid)
     .values(attempts=packets.c.attempts + case((_FINAL, 0), else_=1))
-    .returning(packets, cards.c.sealed_keys)
+    .returning(
+        packets,
+        case((cards.c.key_index == packets.c.key_index, cards.c.sealed_keys), else_=_OF_OTHER_KEYS).label("sealed"),
+        cards.c.sealed_keys,
+    )
 )
 _NOTE_DELIVERED: Final = (
     update(packets)
-    .where(packets.c.id == bindparam("which"), packets.c.delivered_at.is_(None))
+    .where(packets.c.id == _among("ids", Uuid), packets.c.delivered_at.is_(None))
     .values(delivered_at=func.now())
 )
+_found: Final = _rows_of(id=Uuid, outcome=Text)
 _FINISH: Final = (
-    update(packets).where(packets.c.id == bindparam("which"), ~_FINAL).values(outcome=bindparam("found", type_=JSONB))
+    update(packets)
+    .where(packets.c.id == _found.c.id, ~_FINAL)
+    .values(outcome=cast(_found.c.outcome, JSONB))
+    .returning(packets.c.id)
 )
+_STANDING: Final = select(packets).where(packets.c.id == _among("ids", Uuid))
+
+
+Encode = Callable[[CardKeys, int], bytes]
+"""Makes a packet of a card's keys and a counter."""
 
 
 class OutboxError(LandfallError):
@@ -129,11 +175,19 @@ class KeyCipher(msgspec.Struct, frozen=True):
 
 
 class PostgresOutbox:
-    """The `OutboxStore` of an operator node; any number of processes may share its tables."""
+    """The `OutboxStore` of an operator node; any number of processes may share its tables.
+
+    A node delivers to hundreds of cards at once and writes four times for each; the writes that wait share statements
+    and a commit (`Gathering`). What returns is durable. One outbox serves one event loop.
+    """
 
     def __init__(self, engine: AsyncEngine, cipher: KeyCipher) -> None:
         self._engine = engine
         self._cipher = cipher
+        self._appends = Gathering(self._append_all)
+        self._attempts = Gathering(self._begin_all)
+        self._arrivals = Gathering(self._note_all)
+        self._outcomes = Gathering(self._finish_all)
 
     async def add_card(self, card: CardKeys, *, counter: int = 0) -> None:
         """Enter a card, or replace its keys; `counter` is the last one the card has seen under these keys.
@@ -160,31 +214,13 @@ class PostgresOutbox:
             sealed = await connection.scalar(select(cards.c.sealed_keys).where(cards.c.iccid == iccid))
         return self._open(iccid, sealed)
 
-    async def append(self, iccid: str, commands: int, encode: Callable[[CardKeys, int], bytes]) -> StoredPacket:
+    async def append(self, iccid: str, commands: int, encode: Encode) -> StoredPacket:
         """Take the next counter and store its packet, or neither."""
-        async with self._engine.begin() as connection:
-            taken = (await connection.execute(_TAKE_COUNTER, {"card": iccid})).one_or_none()
-            if taken is None:
-                raise OutboxError(f"card {iccid} is unknown, or its counter is at its end: import its key set")
-            card = self._open(iccid, taken.sealed_keys)
-            row = {
-                "id": uuid4(),
-                "iccid": iccid,
-                "key_index": card.key_index,
-                "counter": taken.counter,
-                "commands": commands,
-                "packet": encode(card, taken.counter),
-            }
-            stored = await connection.execute(_STORE, row)
-            return _packet(stored.one())
+        return await self._appends.ask(iccid, (commands, encode))
 
     async def begin_attempt(self, packet_id: UUID) -> tuple[StoredPacket, CardKeys]:
         """Count an attempt, durable before anything is sent; a packet with a final outcome stays as it is."""
-        async with self._engine.begin() as connection:
-            row = (await connection.execute(_COUNT_ATTEMPT, {"which": packet_id})).one_or_none()
-            if row is None:
-                raise OutboxError(f"there is no packet {packet_id}")
-            return _packet(row), self._open(row.iccid, row.sealed_keys)
+        return await self._attempts.ask(packet_id, None)
 
     async def packet(self, packet_id: UUID) -> StoredPacket:
         """A packet as it stands. Raises `OutboxError` where there is none."""
@@ -192,23 +228,72 @@ class PostgresOutbox:
             row = (await connection.execute(select(packets).where(packets.c.id == packet_id))).one_or_none()
         if row is None:
             raise OutboxError(f"there is no packet {packet_id}")
-        return _packet(row)
+        return read_packet(row)
 
     async def note_delivered(self, packet_id: UUID) -> None:
         """Store when the carrier first said that the packet is in the card."""
-        async with self._engine.begin() as connection:
-            await connection.execute(_NOTE_DELIVERED, {"which": packet_id})
+        await self._arrivals.ask(packet_id, None)
 
     async def finish(self, packet_id: UUID, outcome: Outcome) -> Outcome:
         """Store the outcome unless a final one stands; returns the one that stands."""
-        built = msgspec.to_builtins(outcome)
+        return await self._outcomes.ask(packet_id, outcome)
+
+    async def _append_all(self, wanted: dict[str, tuple[int, Encode]]) -> dict[str, StoredPacket | Exception]:
+        results: dict[str, StoredPacket | Exception] = {
+            iccid: OutboxError(f"card {iccid} is unknown, or its counter is at its end: import its key set")
+            for iccid in wanted
+        }
+        made: dict[UUID, dict[str, Any]] = {}
         async with self._engine.begin() as connection:
-            if (await connection.execute(_FINISH, {"which": packet_id, "found": built})).rowcount:
-                return outcome
-            query = select(packets).where(packets.c.id == packet_id)
-            standing = _packet((await connection.execute(query)).one()).outcome
-            assert standing is not None, "only a final outcome keeps another one out"
-            return standing
+            for row in await connection.execute(_LOCK_CARDS, {"iccids": list(wanted)}):
+                if row.counter >= COUNTER_MAX:
+                    continue
+                commands, encode = wanted[row.iccid]
+                try:
+                    card = self._open(row.iccid, row.sealed_keys)
+                    packet = encode(card, row.counter + 1)
+                except Exception as error:
+                    # Of one card, which keeps its counter; the others go on.
+                    results[row.iccid] = error
+                    continue
+                which = uuid4()
+                values = (which, row.iccid, card.key_index, row.counter + 1, commands, packet)
+                made[which] = dict(zip(_NEW, values, strict=True))
+            if made:
+                stored = {f"all_{name}": [row[name] for row in made.values()] for name in _NEW}
+                await connection.execute(_TAKE_COUNTERS, {"iccids": stored["all_iccid"]})
+                for row in await connection.execute(_STORE, stored):
+                    fields = made[row.id]
+                    results[fields["iccid"]] = StoredPacket(prepared_at=row.prepared_at, **fields)
+        return results
+
+    async def _begin_all(self, wanted: dict[UUID, None]) -> dict[UUID, tuple[StoredPacket, CardKeys] | Exception]:
+        results: dict[UUID, tuple[StoredPacket, CardKeys] | Exception] = {
+            which: OutboxError(f"there is no packet {which}") for which in wanted
+        }
+        async with self._engine.begin() as connection:
+            rows = (await connection.execute(_COUNT_ATTEMPTS, {"ids": list(wanted)})).all()
+        for row in rows:
+            results[row.id] = read_packet(row), self._open(row.iccid, row.sealed or row.sealed_keys)
+        return results
+
+    async def _note_all(self, wanted: dict[UUID, None]) -> dict[UUID, Exception | None]:
+        async with self._engine.begin() as connection:
+            await connection.execute(_NOTE_DELIVERED, {"ids": list(wanted)})
+        return dict.fromkeys(wanted)
+
+    async def _finish_all(self, wanted: dict[UUID, Outcome]) -> dict[UUID, Outcome | Exception]:
+        results: dict[UUID, Outcome | Exception] = dict(wanted)
+        coded = [msgspec.json.encode(outcome).decode() for outcome in wanted.values()]
+        given = {"all_id": list(wanted), "all_outcome": coded}
+        async with self._engine.begin() as connection:
+            stored = set((await connection.execute(_FINISH, given)).scalars())
+            if kept := [which for which in wanted if which not in stored]:
+                for row in await connection.execute(_STANDING, {"ids": kept}):
+                    standing = read_packet(row).outcome
+                    assert standing is not None, "only a final outcome keeps another one out"
+                    results[row.id] = standing
+        return results
 
     async def list_unfinished(self, iccid: str | None = None) -> list[StoredPacket]:
         """Packets without a final outcome, in the order of their counters: what a sender that comes back takes up."""
@@ -217,7 +302,7 @@ class PostgresOutbox:
         if iccid is not None:
             query = query.where(packets.c.iccid == iccid)
         async with self._engine.connect() as connection:
-            return [_packet(row) for row in await connection.execute(query)]
+            return [read_packet(row) for row in await connection.execute(query)]
 
     async def list_packets(self, iccid: str | None = None, *, limit: int) -> list[StoredPacket]:
         """The newest packets, of one card or of all, newest first."""
@@ -225,7 +310,7 @@ class PostgresOutbox:
         if iccid is not None:
             query = query.where(packets.c.iccid == iccid)
         async with self._engine.connect() as connection:
-            return [_packet(row) for row in await connection.execute(query)]
+            return [read_packet(row) for row in await connection.execute(query)]
 
     def _open(self, iccid: str, sealed: bytes | None) -> CardKeys:
         if sealed is None:
@@ -233,7 +318,8 @@ class PostgresOutbox:
         return self._cipher.open_card(iccid, sealed)
 
 
-def _packet(row: Row[Any]) -> StoredPacket:
+def read_packet(row: Row[Any]) -> StoredPacket:
+    """A row of the table as a packet."""
     fields = {name: getattr(row, name) for name in StoredPacket.__struct_fields__ if name != "outcome"}
     outcome = None if row.outcome is None else msgspec.convert(row.outcome, Outcome)
     return StoredPacket(**fields, outcome=outcome)

@@ -24,6 +24,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
+from marketplace.campaigns.endings import Again, End
 from marketplace.campaigns.repository import (
     claim_jobs,
     end_job,
@@ -35,6 +36,7 @@ from marketplace.campaigns.repository import (
     put_off,
     set_campaign,
 )
+from marketplace.campaigns.rotating import Rotator
 from marketplace.campaigns.schemas import CampaignRow, JobRow, Question
 from marketplace.campaigns.service import TASK
 from marketplace.ledger_link.outbox import now_ms
@@ -42,6 +44,7 @@ from marketplace.ledger_link.tasks import Later, Tasks
 from marketplace.operator_database import Database
 from marketplace.operator_problems import Refusal
 from ota.delivery import AbsentCard, Carrier, CarrierError, Outcome, Verdict, deliver, prepare
+from ota.key_rotation import KeyRotation
 from ota.outbox import OutboxError, PostgresOutbox
 from ota.scp80.parameters import ResponseStatus, ScpError
 from ota.templates import TemplateError, find_places, render
@@ -64,22 +67,6 @@ _ended = Counter("landfall_ota_jobs", "Jobs over the air that came to their end"
 FindNumber = Callable[[str], Awaitable[str]]
 
 
-class End(Exception):  # noqa: N818 - an instruction, not an error
-    """The job is at its end, in this state and with these words."""
-
-    def __init__(self, state: str, words: str) -> None:
-        super().__init__(words)
-        self.state = state
-
-
-class Again(Exception):  # noqa: N818 - an instruction, not an error
-    """The job is tried again later; `absent`: the phone was out of reach, so nothing reached the card."""
-
-    def __init__(self, words: str, *, absent: bool = False) -> None:
-        super().__init__(words)
-        self.absent = absent
-
-
 class Sender:
     """Does the task `campaign`."""
 
@@ -91,12 +78,14 @@ class Sender:
         carrier: Carrier | None,
         turns: CardTurns,
         find_number: FindNumber,
+        rotation: KeyRotation,
     ) -> None:
         self._database = database
         self._cards = cards
         self._carrier = carrier
         self._turns = turns
         self._find_number = find_number
+        self._rotator = Rotator(database, rotation, self._send)
         self._log = structlog.get_logger(__name__)
         tasks.on(TASK, self.run)
 
@@ -184,7 +173,7 @@ class Sender:
     async def _put_off(self, row: CampaignRow, job: JobRow, words: str, *, absent: bool) -> None:
         now = now_ms()
         if now >= row.expires_ms:
-            unsent = absent and await self._was_never_there(job)
+            unsent = absent and row.kind == "commands" and await self._was_never_there(job)
             await self._end(job, "expired" if unsent else "unknown", f"its time is over; the last word: {words}")
             return
         pause_s = min(FIRST_PAUSE_S * 2 ** min(job.attempts, 16), MAX_PAUSE_S) * random.uniform(0.7, 1.0)  # noqa: S311 - jitter
@@ -199,6 +188,8 @@ class Sender:
         return packet is None or (await self._cards.packet(packet)).attempts <= job.absences + 1
 
     async def _attempt(self, row: CampaignRow, job: JobRow) -> None:
+        if row.kind == "rotation":
+            return await self._rotator.advance(job)
         packet = job.packet or await self._make(row, job)
         outcome = await self._send(packet)
         if outcome.verdict is Verdict.DONE:

@@ -67,7 +67,9 @@ CREATE TABLE IF NOT EXISTS ota_other_keys (
     sealed_keys bytea NOT NULL,
     counter bigint NOT NULL CHECK (counter BETWEEN 0 AND 1099511627775),
     state text NOT NULL CHECK (state IN ('new', 'former')),
-    PRIMARY KEY (iccid, key_index)
+    label text NOT NULL,
+    PRIMARY KEY (iccid, key_index),
+    UNIQUE (iccid, state)
 );
 CREATE TABLE card_numbers (iccid text PRIMARY KEY, msisdn text NOT NULL)
 """
