@@ -6,6 +6,7 @@ what nobody foresaw becomes `internal`, with its traceback in the log and nowher
 
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 import structlog
 from litestar import Request, Response
@@ -85,9 +86,17 @@ def _answer_mistake(request: Request[Any, Any, Any], error: Exception) -> Respon
     return respond(describe("internal", f"{request.method} {request.url.path} failed; the log says why"))
 
 
+def _answer_lost(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log.warning("the database does not answer", method=request.method, path=request.url.path, why=str(error))
+    return respond(describe("overloaded", "the ledger's database does not answer right now: send it again"))
+
+
 EXCEPTION_HANDLERS: Final[dict[int | type[Exception], Any]] = {
     ProblemError: _answer_problem,
     HTTPException: _answer_http,
+    ConnectionError: _answer_lost,
+    asyncpg.PostgresConnectionError: _answer_lost,
+    asyncpg.CannotConnectNowError: _answer_lost,
     Exception: _answer_mistake,
 }
 """For the application; the nearest class of an exception's ancestry decides."""

@@ -1,8 +1,8 @@
 """Two PostgreSQL servers on addresses of their own, the second a synchronous standby of the first.
 
     with replicated(folder) as (first, second):
-        dsn = both(first, second, "ledger")          # whoever of the two takes writes
-        first.kill(); second.promote(); first.start()
+        first.kill(); second.promote()              # its dsn() is the one to use from here on
+        first.start(); first.kill(); first.rejoin(second)
 
 What Patroni does for an operator (docs/operations.md), done by hand and as unkindly as a machine that dies.
 """
@@ -17,15 +17,15 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from psycopg import sql
 
 from landfall import postgres
 from landfall.system_account import admit, running_account
 from tests.integration.ledger_world import free_port
 
-NAMES = ("first", "second")
+NAMES = ("north", "south")
 START_S = 60
 PARAMETERS = {
-    "unix_socket_directories": "",
     "fsync": "on",
     "synchronous_commit": "on",
     "wal_level": "replica",
@@ -49,7 +49,7 @@ class Instance:
         return f"postgresql://postgres@{self.host}:{self.port}/{database}"
 
     def start(self) -> None:
-        options = {**PARAMETERS, "listen_addresses": self.host, "port": str(self.port)}
+        options = {"listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": ""}
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
         told = " ".join(f"-c {name}='{value}'" for name, value in options.items())
         log = str(self.folder / "server.log")
@@ -70,12 +70,24 @@ class Instance:
             connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
             connection.execute("SELECT pg_reload_conf()")
 
+    def rejoin(self, primary: "Instance") -> None:
+        """Give up what only this server has, and follow the new primary."""
+        source = f"host={primary.host} port={primary.port} user=postgres dbname=postgres"
+        run("pg_rewind", "--target-pgdata", str(self.folder), "--source-server", source)
+        self._point_at(primary)
+        self.start()
+        with closing(psycopg.connect(primary.dsn("postgres"), autocommit=True)) as connection:
+            require_standby(connection, self.name)
+
     def follow(self, primary: "Instance") -> None:
         """Become a copy of `primary` that follows it."""
         run(
             "pg_basebackup",
             *("-h", primary.host, "-p", str(primary.port), "-U", "postgres", "-D", str(self.folder), "-c", "fast"),
         )
+        self._point_at(primary)
+
+    def _point_at(self, primary: "Instance") -> None:
         connect = f"host={primary.host} port={primary.port} user=postgres application_name={self.name}"
         with (self.folder / "postgresql.auto.conf").open("a") as settings:
             settings.write(f"primary_conninfo = '{connect}'\n")
@@ -88,6 +100,7 @@ class Instance:
 @contextmanager
 def replicated(folder: Path) -> Iterator[tuple[Instance, Instance]]:
     """A primary and its synchronous standby, both running; ended with the block."""
+    folder.mkdir()
     if (account := running_account()) is not None:
         admit(account, folder)
         admit(account, postgres._binaries())
@@ -97,30 +110,27 @@ def replicated(folder: Path) -> Iterator[tuple[Instance, Instance]]:
     )
     try:
         run("initdb", "-D", str(first.folder), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C")
+        with (first.folder / "postgresql.conf").open("a") as settings:
+            settings.writelines(f"{name} = {value}\n" for name, value in PARAMETERS.items())
         first.start()
         second.follow(first)
         second.start()
         with closing(psycopg.connect(first.dsn("postgres"), autocommit=True)) as connection:
-            connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{second.name}'")
-            connection.execute("SELECT pg_reload_conf()")
+            require_standby(connection, second.name)
             connection.execute("CREATE DATABASE ledger")
-            await_synchronous(connection)
         yield first, second
     finally:
         for instance in (second, first):
             instance.kill()
 
 
-def both(first: Instance, second: Instance, database: str) -> str:
-    """A DSN of whichever of the two takes writes."""
-    addresses = f"{first.host}:{first.port},{second.host}:{second.port}"
-    return f"postgresql://postgres@{addresses}/{database}?target_session_attrs=read-write"
-
-
-def await_synchronous(connection: psycopg.Connection) -> None:
+def require_standby(connection: psycopg.Connection, name: str) -> None:
+    """Have the primary acknowledge nothing that the standby `name` has not, and wait until the standby follows."""
+    connection.execute(sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}").format(sql.Literal(name)))
+    connection.execute("SELECT pg_reload_conf()")
     deadline = time.monotonic() + START_S
     while not connection.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'").fetchone():
-        assert time.monotonic() < deadline, "the standby does not follow"
+        assert time.monotonic() < deadline, f"the standby {name} does not follow"
         time.sleep(0.05)
 
 
