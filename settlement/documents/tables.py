@@ -60,6 +60,6 @@ files: Final = Table(
     Column("document", BigInteger, ForeignKey("documents.id"), primary_key=True),
     Column("language", Text, primary_key=True),
     Column("format", Text, primary_key=True),
-    Column("digest", LargeBinary, nullable=False, unique=True, comment="SHA-256 of the octets"),
+    Column("digest", LargeBinary, nullable=False, index=True, comment="SHA-256 of the octets; a CSV bears no number"),
     Column("octets", LargeBinary, nullable=False),
 )
