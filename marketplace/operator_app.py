@@ -38,6 +38,7 @@ Home
     GET  /packages    POST /packages/{id}/withdraw
     POST /subscribers {"name", "msisdn", "card": {"iccid", "kic", "kid", "key_index"?, "counter"?, "slots"?}}
     GET  /subscribers
+    GET  /subscribers/{id}/card            where the card is reached now, by its own last report; its slots
     GET  /deliveries?iccid=&limit=         packets to cards: queued, sent, delivered, unknown, proven, failed; in words
     POST /ota/templates {"name", "commands", "parameters"?, "about"?}    GET /ota/templates[/{name}]
     POST /ota/jobs {"iccid", "commands" | "template", "values"? | "rotate_keys", "question"?, "valid_hours"?}   one card

@@ -13,6 +13,7 @@
 
     [carrier]                            # what brings short messages to its subscribers' cards
     url = "http://127.0.0.1:9000"        # or its SMPP 3.4 account: smpp://system-id@smsc.example:2775, smpps:// by TLS
+    sender = "12345"                     # optional: the address of the SMPP account, which cards see and report to
     ca = "smsc-ca.pem"                   # optional, for smpps: whom to trust instead of the system's authorities
 
     [[networks]]                         # networks it runs; each provisions its HLR at `url`
@@ -37,6 +38,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from landfall.errors import LandfallError
+from ota.delivery import DEFAULT_ORIGINATOR
 from settlement.ledger.messages import Country, Plmn
 
 FILE: Final = "operator.toml"
@@ -60,6 +62,7 @@ class CarrierSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[str, Meta(pattern=r"^(https?://|smpps?://[^/@:]{1,15}@)[^/@]+")]
     ca: Path | None = None
+    sender: Annotated[str, Meta(pattern=r"^\+?[0-9]{3,15}$")] = DEFAULT_ORIGINATOR
 
 
 class BillingSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
     field = Field()
     home = field.add_network(Network("25099", "Home", EmbeddedHlr()))
     abroad = field.add_network(Network("26201", "Abroad", EmbeddedHlr()))
-    await home.hlr.create_subscriber(imsi, k=k, opc=opc, algorithm="milenage", msisdn=None)
+    await home.provision(imsi, k=k, opc=opc, algorithm="milenage", msisdn=None)
     phone = await field.add_phone(MemoryLink(card), place="25099")
     await phone.travel_to("262")
 
@@ -41,6 +41,15 @@ class Field:
         await phone.switch_on()
         self.phones[phone.iccid] = phone
         return phone
+
+    def has_number(self, number: str) -> bool:
+        """Whether a number, digits only, is that of some network's subscriber."""
+        return any(network.has_number(number) for network in self.networks.values())
+
+    def find_phone(self, number: str) -> Phone | None:
+        """The phone that is registered under a number now, in the network whose number it is."""
+        mobiles = (network.find_mobile(number) for network in self.networks.values())
+        return next((self.phones.get(mobile.iccid) for mobile in mobiles if mobile is not None), None)
 
     def find_networks(self, place: str) -> Sequence[Network]:
         """Networks of a country or under a PLMN; none for an empty place."""

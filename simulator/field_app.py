@@ -187,9 +187,7 @@ async def provision_subscriber(
     except ValueError:
         raise Problem(422, "invalid-subscriber", "k and opc must be hex strings") from None
     try:
-        await gate.field.networks[plmn].hlr.create_subscriber(
-            imsi, k=k, opc=opc, algorithm=data.algorithm, msisdn=data.msisdn
-        )
+        await gate.field.networks[plmn].provision(imsi, k=k, opc=opc, algorithm=data.algorithm, msisdn=data.msisdn)
     except SubscriberConflictError as error:
         raise Problem(409, "imsi-in-use", str(error)) from None
     except ValueError as error:

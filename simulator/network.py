@@ -21,8 +21,19 @@ Listener = Callable[[str, int], None]
 """Told (IMSI, milliseconds since the epoch) of a first registration."""
 
 
+class MessageCentre(Protocol):
+    """Where a network's phones send short messages to."""
+
+    def take(self, sender: str, tpdu: bytes) -> None:
+        """An SMS-SUBMIT from a subscriber's number, digits only; empty for one that has none."""
+
+
 class Mobile(Protocol):
     """What a network sees of a phone."""
+
+    @property
+    def iccid(self) -> str:
+        """ICCID of its card."""
 
     @property
     def imsi(self) -> str:
@@ -46,10 +57,33 @@ class Network:
         self._attached: dict[str, Mobile] = {}
         self._seen: set[str] = set()
         self._listeners: list[Listener] = []
+        self._numbers: dict[str, str] = {}
+        self._imsis: dict[str, str] = {}
+        self.centre: MessageCentre | None = None
+        """Its short message centre, if it has one."""
 
     def on_registered(self, listener: Listener) -> None:
         """Call `listener` at the first registration of each IMSI."""
         self._listeners.append(listener)
+
+    async def provision(self, imsi: str, *, k: bytes, opc: bytes, algorithm: str, msisdn: str | None) -> None:
+        """Enter a subscriber in the HLR, and its number, with or without +, in the directory. Raises as `Hlr` does."""
+        await self.hlr.create_subscriber(imsi, k=k, opc=opc, algorithm=algorithm, msisdn=msisdn)
+        self._forget_number(imsi)
+        if number := (msisdn or "").removeprefix("+"):
+            self._numbers[imsi], self._imsis[number] = number, imsi
+
+    def number_of(self, imsi: str) -> str:
+        """A subscriber's number, digits only; empty where it has none."""
+        return self._numbers.get(imsi, "")
+
+    def has_number(self, number: str) -> bool:
+        """Whether a number, digits only, is one of its subscribers'."""
+        return number in self._imsis
+
+    def find_mobile(self, number: str) -> Mobile | None:
+        """The phone that is registered here under a number now."""
+        return self._attached.get(self._imsis.get(number, ""))
 
     async def attach(self, phone: Mobile) -> None:
         """Register the phone, or raise `HlrRefusalError`."""
@@ -93,7 +127,12 @@ class Network:
         """Delete the subscriber from the HLR and throw its phone out; a later subscriber of that IMSI is a new one."""
         await self.hlr.delete(imsi)
         self._seen.discard(imsi)
+        self._forget_number(imsi)
         self._throw_out(imsi)
+
+    def _forget_number(self, imsi: str) -> None:
+        if number := self._numbers.pop(imsi, ""):
+            self._imsis.pop(number, None)
 
     def _throw_out(self, imsi: str) -> None:
         if phone := self._attached.pop(imsi, None):

@@ -9,8 +9,9 @@
 Switching on: reset, PIN if the card asks, ICCID, USIM by the AID in EF.DIR, TERMINAL PROFILE, IMSI, FPLMN. Then it
 looks for a network: the IMSI's own first, others unless forbidden. A poll is one STATUS and the end of each timer the
 card has started, as every 30 s in reality; proactive commands that come up are fetched and done: PROVIDE LOCAL
-INFORMATION tells the place, REFRESH resets the card and begins again, SEND SHORT MESSAGE is kept for whoever carries it
-(`take_submitted`), menu and text are shown. Time here is polls: `settle` polls until nothing changes any more.
+INFORMATION tells the place, REFRESH resets the card and begins again, SEND SHORT MESSAGE goes to the centre of the
+network that serves the phone; what none takes is kept (`take_submitted`), menu and text are shown. Time here is polls:
+`settle` polls until nothing changes any more.
 """
 
 from __future__ import annotations
@@ -263,7 +264,7 @@ class Phone:
         if kind == Kind.SEND_SHORT_MESSAGE:
             if self.serving is None:
                 return UNABLE, b""
-            self._sent.append(fields[Tag.SMS_TPDU])
+            self._submit(self.serving, fields[Tag.SMS_TPDU])
             return PERFORMED, b""
         if kind == Kind.PROVIDE_LOCAL_INFORMATION:
             if self.camped is None:
@@ -276,6 +277,13 @@ class Phone:
             self._timers.append(fields[Tag.TIMER_IDENTIFIER][0])
             return PERFORMED, encode_tlv(0x80 | Tag.TIMER_IDENTIFIER, fields[Tag.TIMER_IDENTIFIER])
         return self.screen.show(kind, fields, body)
+
+    def _submit(self, network: Network, tpdu: bytes) -> None:
+        """Hand an SMS-SUBMIT to the network's centre; a proof of receipt goes back with the packet it is for."""
+        if network.centre is None or tpdu[0] & UDHI:
+            self._sent.append(tpdu)
+        else:
+            network.centre.take(network.number_of(self.imsi), tpdu)
 
     def _location(self) -> bytes:
         assert self.camped is not None

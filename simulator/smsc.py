@@ -1,9 +1,14 @@
 """A short message centre: SMPP 3.4 for OTA platforms on one side, the phones of a field on the other.
 
     smsc = Smsc(field, {"alfa-ota": "password"})
-    smsc.numbers["4915550000001"] = "8988262…"          # which card has which number; an ICCID is an address too
+    smsc.addresses["12345"] = "alfa-ota"                # whose address that is: phones' messages to it go there
+    network.centre = smsc                               # of each network whose phones send through it
     async with smsc.serve("127.0.0.1", 2775):
         ...
+
+A message is for whoever is registered under its number in the networks of the field; an ICCID is an address too, and
+`numbers` may give cards numbers that no network has. What phones send by themselves goes to the client whose address it
+is for, in a deliver_sm from the phone's own number.
 
 Any number of clients may bind, each under its system id, several times if it likes. A message goes into the card as
 SMS-DELIVER; where the phone is off or out of reach it is tried again until its validity ends. What the card says goes
@@ -42,6 +47,7 @@ from ota.smpp.pdu import (
     SHORT_MESSAGE_BYTES,
     TAG_MESSAGE_PAYLOAD,
     TON_INTERNATIONAL,
+    TON_UNKNOWN,
     UDHI,
     Bind,
     Command,
@@ -53,7 +59,7 @@ from ota.smpp.pdu import (
 )
 from ota.smpp.receipt import Receipt, State, build_receipt, parse_validity
 from ota.smpp.session import Session
-from simulator.field import AbsentSubscriberError, CardRefusedError, Field
+from simulator.field import AbsentSubscriberError, CardRefusedError, Field, Phone
 
 NAME: Final = "landfall"
 QUEUE_MAX: Final = 100_000
@@ -97,6 +103,7 @@ class Smsc:
     ) -> None:
         self._field, self.accounts, self.faults = field, accounts, faults or Faults()
         self.numbers: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}
         self._draw = random.Random(seed)
         self._ids = count(1)
         self._boxes: defaultdict[str, _Box] = defaultdict(_Box)
@@ -129,7 +136,7 @@ class Smsc:
             return Status.THROTTLED, ""
         if len(self._tasks) >= QUEUE_MAX:
             return Status.QUEUE_FULL, ""
-        if self.find_card(message.destination) is None:
+        if self.find_phone(message.destination) is None and not self._field.has_number(message.destination):
             return Status.INVALID_DESTINATION, ""
         if message.protocol_id != PID_SIM_DATA_DOWNLOAD or message.data_coding not in BINARY_CODINGS:
             return Status.SUBMIT_FAILED, ""
@@ -138,10 +145,30 @@ class Smsc:
             self._start(self._carry(link.system_id, message_id, message))
         return Status.OK, message_id
 
-    def find_card(self, address: str) -> str | None:
-        """The ICCID that a number, or an ICCID, reaches."""
+    def take(self, sender: str, tpdu: bytes) -> None:
+        """Set a phone's SMS-SUBMIT on its way to the client whose address it is for; to nobody's, it is dropped."""
+        try:
+            sent = parse_submit(tpdu)
+        except ScpError:
+            return
+        if (system_id := self.addresses.get(sent.destination.removeprefix("+"))) is None:
+            return
+        message = ShortMessage(
+            source=sender,
+            source_ton=TON_INTERNATIONAL,
+            destination=sent.destination.removeprefix("+"),
+            destination_ton=TON_INTERNATIONAL if sent.destination.startswith("+") else TON_UNKNOWN,
+            esm_class=UDHI if sent.udhi else 0,
+            protocol_id=sent.pid,
+            data_coding=sent.dcs,
+            message=sent.user_data,
+        )
+        self._send_back(system_id, message)
+
+    def find_phone(self, address: str) -> Phone | None:
+        """The phone that a number, or an ICCID, reaches now."""
         iccid = self.numbers.get(address, address)
-        return iccid if iccid in self._field.phones else None
+        return self._field.phones.get(iccid) or self._field.find_phone(address)
 
     def check(self, bind: Bind) -> Status:
         """Whether a client may bind."""
@@ -190,9 +217,9 @@ class Smsc:
 
     async def _enter_card(self, message: ShortMessage, submitted_at: datetime) -> list[ShortMessage]:
         """ENVELOPE into the card; the deliver_sm that carry what it answers and what it sends meanwhile."""
-        iccid = self.find_card(message.destination)
-        if iccid is None:
-            raise AbsentSubscriberError("the phone has gone")
+        phone = self.find_phone(message.destination)
+        if phone is None:
+            raise AbsentSubscriberError("nobody is registered under this number")
         plus = "+" if message.source_ton == TON_INTERNATIONAL else ""
         tpdu = encode_deliver(
             SmsDeliver(
@@ -202,7 +229,7 @@ class Smsc:
                 udhi=bool(message.esm_class & UDHI),
             )
         )
-        answer = await self._field.phones[iccid].receive_sms([tpdu])
+        answer = await phone.receive_sms([tpdu])
         back = [_answer_to(message, data) for data in answer.responses if data]
         for raw in answer.submitted:
             sent = parse_submit(raw)

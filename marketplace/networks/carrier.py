@@ -1,10 +1,11 @@
 """The carrier of short messages to one's own cards: the `Carrier` of `ota.delivery`, by SMPP or over HTTP.
 
-    carrier = open_carrier(settings.carrier, http, keys.secret("carrier").decode(), find_number)
+    carrier = open_carrier(settings.carrier, http, keys.secret("carrier").decode(), find_number, take)
 
 SMPP (`smpp://system-id@host:port`, `smpps://` by TLS) is what short message centres speak; the secret is the account's
 password, at most eight characters (SMPP v3.4 5.2.2). `?data-coding=4` is for a centre that refuses F6 of packets for
-cards and wants SMPP's own word for binary. Over HTTP the card answers within the call:
+cards and wants SMPP's own word for binary. What cards say by themselves comes back there too, and goes to `take`.
+Over HTTP a card is known by its ICCID, whatever its number, and answers within the call:
 
     POST {url}/sms/{iccid}     {"tpdus": [hex, …]}      200 {"responses": [hex, …], "submitted": [hex, …]}
 
@@ -33,9 +34,16 @@ SMPP_PORT: Final = 2775
 
 
 def open_carrier(
-    settings: CarrierSettings, http: httpx.AsyncClient, secret: str, find_number: Callable[[str], Awaitable[str]]
+    settings: CarrierSettings,
+    http: httpx.AsyncClient,
+    secret: str,
+    find_number: Callable[[str], Awaitable[str]],
+    take: Callable[[str, bytes], Awaitable[None]] | None = None,
 ) -> "HttpCarrier | SmppCarrier":
-    """The carrier that the settings name; `find_number(iccid)` is the card's MSISDN. An SMPP one wants to be run."""
+    """The carrier that the settings name. An SMPP one wants to be run.
+
+    `find_number(iccid)` is the number a card has now; `take(sender, user_data)` gets what a card says by itself.
+    """
     url = urlsplit(settings.url)
     if url.scheme not in ("smpp", "smpps"):
         return HttpCarrier(http, url=settings.url, token=secret)
@@ -48,7 +56,7 @@ def open_carrier(
         tls=tls,
         data_coding=_read_coding(url.query),
     )
-    return SmppCarrier(centre, find_number)
+    return SmppCarrier(centre, find_number, take=take, sender=settings.sender)
 
 
 def _read_coding(query: str) -> int | None:

@@ -85,6 +85,20 @@ def list_subscribers(as_json: Json = False) -> None:
     show(call("GET", "/subscribers"), ("id", "name", "msisdn", "iccid", "slots"), as_json, "Subscribers")
 
 
+@subscribers.command("card")
+def show_card(subscriber: UUID, as_json: Json = False) -> None:
+    """Show where a subscriber's card is reached now, by its own last report, and what its slots hold.
+
+    `number` is where the next packet goes: the number of the account in use, or at home the subscriber's own.
+    """
+    card = call("GET", f"/subscribers/{subscriber}/card")
+    if as_json:
+        emit(card, as_json=True)
+        return
+    show([card], ("iccid", "number", "slot", "plmn", "smsc", "reported_ms", "home_number"), False, "Card")
+    show(card["slots"], ("slot", "state", "request"), False, "Slots besides home")
+
+
 @subscribers.command("deliveries")
 def list_deliveries(
     iccid: Annotated[str | None, typer.Option(help="Only this card.")] = None,

@@ -8,6 +8,9 @@ A proof is known by the number it comes from and by the counter and TAR under it
 and reorder what it carries. Delivery receipts tell when all parts are in the card, or that a part will never arrive:
 `AbsentCard` then, and the same bytes again later. A proof that comes when nobody waits for it is kept for the next
 attempt, which then sends nothing.
+
+A message without a user data header is no proof but something the card says by itself: `take(sender, user_data)` gets
+it, and the centre is told that it arrived when that is done.
 """
 
 import asyncio
@@ -37,18 +40,30 @@ KEPT_PROOFS: Final = 4
 """Unclaimed answers of a card: jobs of a card go one at a time, so more is doubling."""
 
 FindNumber = Callable[[str], Awaitable[str]]
+Take = Callable[[str, bytes], Awaitable[None]]
 _ignored = Counter("landfall_ota_smpp_ignored", "Messages from the centre nobody could use", ["why"])
 _waited = Histogram("landfall_ota_smpp_proof_seconds", "From the first submit_sm to the card's proof")
 
 
 class SmppCarrier:
-    """Carries packets to cards by their numbers; `find_number(iccid)` gives an MSISDN with +, or an ICCID's digits."""
+    """Carries packets to cards by their numbers; `find_number(iccid)` gives an MSISDN with +, or an ICCID's digits.
+
+    `sender` is the address cards see and report to, with + where international; without it, the TPDUs' own.
+    """
 
     may_double = True
 
     def __init__(
-        self, centre: Centre, find_number: FindNumber, *, validity_s: float = VALIDITY_S, proof_s: float = PROOF_S
+        self,
+        centre: Centre,
+        find_number: FindNumber,
+        *,
+        take: Take | None = None,
+        sender: str | None = None,
+        validity_s: float = VALIDITY_S,
+        proof_s: float = PROOF_S,
     ) -> None:
+        self._take, self._sender = take, sender
         self._find_number, self._validity_s, self._proof_s = find_number, validity_s, proof_s
         self._data_coding = centre.data_coding
         self._ears: OrderedDict[str, _Ear] = OrderedDict()
@@ -105,9 +120,10 @@ class SmppCarrier:
     def _message(self, tpdu: bytes, number: str) -> ShortMessage:
         """The submit_sm that makes the centre send this SMS-DELIVER."""
         deliver = parse_deliver(tpdu)
-        international = deliver.originator.startswith("+")
+        sender = self._sender or deliver.originator
+        international = sender.startswith("+")
         return ShortMessage(
-            source=deliver.originator.removeprefix("+"),
+            source=sender.removeprefix("+"),
             source_ton=TON_INTERNATIONAL if international else TON_UNKNOWN,
             destination=number,
             esm_class=UDHI if deliver.udhi else 0,
@@ -118,7 +134,10 @@ class SmppCarrier:
             message=deliver.user_data,
         )
 
-    def _hear(self, message: ShortMessage) -> None:
+    def _hear(self, message: ShortMessage) -> Awaitable[None] | None:
+        if self._take is not None and not message.is_receipt and not message.esm_class & UDHI:
+            plus = "+" if message.source_ton == TON_INTERNATIONAL else ""
+            return self._take(plus + message.source.removeprefix("+"), message.content)
         ear = self._ear(message.source.removeprefix("+"))
         try:
             if message.is_receipt:
@@ -134,6 +153,7 @@ class SmppCarrier:
         except (PduError, ScpError) as error:
             _ignored.labels(type(error).__name__).inc()
             self._log.warning("a message from the centre cannot be read", error=str(error))
+        return None
 
     def _ear(self, number: str) -> "_Ear":
         ear = self._ears.setdefault(number, _Ear())

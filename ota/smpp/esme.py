@@ -3,16 +3,17 @@
     async with Esme(Centre(host="smsc.example", port=2775, system_id="ota", password="…"), hear) as esme:
         message_id = await esme.submit(ShortMessage(destination="491701234567", …))
 
-`hear(message)` gets every deliver_sm, receipts included; it must not wait, and a message it raises for is answered with
-a passing error, so that the centre sends it again. `submit` waits for the bind, for the window, and as long as the
-centre throttles; what it raises says whether the message can have been taken:
+`hear(message)` gets every deliver_sm, receipts included. The centre is told that a message was taken when `hear` has
+returned, or what it returned was awaited, which must not take long: nothing else is read meanwhile. A message it raises
+for is answered with a passing error, so that the centre sends it again. `submit` waits for the bind, for the window,
+and as long as the centre throttles; what it raises says whether the message can have been taken:
 `SubmitRefused` no, `LinkLost` and `NoAnswer` perhaps, `NotBound` no.
 """
 
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -32,7 +33,7 @@ THROTTLE_MAX_S: Final = 5.0
 PATIENCE_S: Final = 60.0
 """How long a submission waits for a bind, or for an end of throttling, before the caller hears of it."""
 
-Hear = Callable[[ShortMessage], None]
+Hear = Callable[[ShortMessage], Awaitable[None] | None]
 _submitted = Counter("landfall_smpp_submitted", "Answers to submit_sm", ["status"])
 _heard = Counter("landfall_smpp_heard", "deliver_sm received", ["kind"])
 
@@ -179,17 +180,30 @@ class Esme:
             session.close()
             await asyncio.gather(running, return_exceptions=True)
 
-    def _answer(self, pdu: Pdu) -> Pdu:
+    def _answer(self, pdu: Pdu) -> Pdu | Awaitable[Pdu]:
         if pdu.command is not Command.DELIVER_SM or not isinstance(pdu.body, ShortMessage):
             return Pdu(Command.GENERIC_NACK, pdu.sequence, Status.INVALID_COMMAND)
-        status = Status.OK
+        _heard.labels("receipt" if pdu.body.is_receipt else "message").inc()
         try:
-            _heard.labels("receipt" if pdu.body.is_receipt else "message").inc()
-            self._hear(pdu.body)
+            work = self._hear(pdu.body)
         except Exception as error:
-            self._log.error("a message from the centre was not taken", exc_info=error)
-            status = Status.TEMPORARY_ERROR
-        return Pdu(Command.DELIVER_SM_RESP, pdu.sequence, status, Named())
+            return self._refuse(pdu, error)
+        return _acknowledge(pdu, Status.OK) if work is None else self._finish(pdu, work)
+
+    async def _finish(self, pdu: Pdu, work: Awaitable[None]) -> Pdu:
+        try:
+            await work
+        except Exception as error:
+            return self._refuse(pdu, error)
+        return _acknowledge(pdu, Status.OK)
+
+    def _refuse(self, pdu: Pdu, error: Exception) -> Pdu:
+        self._log.error("a message from the centre was not taken", exc_info=error)
+        return _acknowledge(pdu, Status.TEMPORARY_ERROR)
+
+
+def _acknowledge(pdu: Pdu, status: Status) -> Pdu:
+    return Pdu(Command.DELIVER_SM_RESP, pdu.sequence, status, Named())
 
 
 __all__ = ["Centre", "Esme", "Hear", "LinkLost", "NotBound", "SubmitRefused"]

@@ -4,14 +4,14 @@
     running = asyncio.create_task(session.run())     # until the connection ends; then every open request fails
     reply = await session.request(Command.SUBMIT_SM, message)
 
-`answer` must not wait: what takes time is put aside and done elsewhere. A request that gets no reply in time raises
-`NoAnswer`, after which nobody knows whether it was taken. A link on which nothing came for `enquire_s` is asked, and
-closed where it keeps silent.
+`answer` must not wait long: it may be awaited, and nothing more is read meanwhile. A request that gets no reply in time
+raises `NoAnswer`, after which nobody knows whether it was taken. A link on which nothing came for `enquire_s` is asked,
+and closed where it keeps silent.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -35,7 +35,7 @@ RESPONSE_TIMEOUT_S: Final = 10.0
 ENQUIRE_S: Final = 30.0
 """enquire_link_timer, 7.2: well under the minutes after which firewalls forget a silent connection."""
 
-Answer = Callable[[Pdu], Pdu]
+Answer = Callable[[Pdu], Pdu | Awaitable[Pdu]]
 
 
 class LinkLost(SmppError):  # noqa: N818 - what happened
@@ -76,7 +76,7 @@ class Session:
         """Read until the connection ends; never raises for what the other end does."""
         keeping = asyncio.create_task(self._keep_alive(), name="smpp enquire_link")
         try:
-            while (data := await self._read()) is not None and self._take(data):
+            while (data := await self._read()) is not None and await self._take(data):
                 await self._writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -130,7 +130,7 @@ class Session:
             self._write(Pdu(Command.GENERIC_NACK, 0, error.status))
             return None
 
-    def _take(self, data: bytes) -> bool:
+    async def _take(self, data: bytes) -> bool:
         """Handle one PDU; False where it ends the connection."""
         self._heard_at = time.monotonic()
         try:
@@ -150,7 +150,8 @@ class Session:
             self._write(Pdu(Command.UNBIND_RESP, pdu.sequence))
             return False
         else:
-            self._write(self._answer(pdu))
+            answer = self._answer(pdu)
+            self._write(answer if isinstance(answer, Pdu) else await answer)
         return True
 
     def _write(self, pdu: Pdu) -> None:

@@ -36,7 +36,10 @@ class HlrKind(StrEnum):
 
 
 class House(Struct, frozen=True, kw_only=True):
-    """One company of the play. `mcc` of its network's country; `plmn` with a network code nobody uses."""
+    """One company of the play. `mcc` of its network's country; `plmn` with a network code nobody uses.
+
+    `ota`: the short code of a home operator's OTA platform.
+    """
 
     id: str
     name: str
@@ -48,6 +51,7 @@ class House(Struct, frozen=True, kw_only=True):
     spn: str = ""
     smsc: str = ""
     dial: str = ""
+    ota: str = ""
 
     @property
     def mcc(self) -> str:
@@ -67,6 +71,7 @@ ALFA: Final = House(
     spn="Alfa",
     smsc="+4915550000000",
     dial="+491555",
+    ota="70262",
 )
 VOLNA: Final = House(
     id="volna-telecom",
@@ -79,6 +84,7 @@ VOLNA: Final = House(
     spn="Volna",
     smsc="+79980000000",
     dial="+7998",
+    ota="70250",
 )
 GULF: Final = House(
     id="gulf-connect",

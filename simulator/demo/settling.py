@@ -11,7 +11,7 @@ from simulator.demo.account import Via, expect
 from simulator.demo.cast import ALPINE, GULF, HOMES, HOUSES, ISSUER, SAFE, VISITED, House
 from simulator.demo.market import BUNDLE, MB, METERED
 from simulator.demo.stage import FEATURED, Bought, Stage, now_ms, of_homes
-from simulator.demo.travel import MAIN
+from simulator.demo.travel import MAIN, wait_number
 from simulator.hlr import Cause, Hlr, HlrRefusalError
 
 BATCHES: Final = 3
@@ -118,6 +118,8 @@ async def go_home_and_close(stage: Stage) -> None:
         phone = stage.world.phones[bought.person.number]
         await phone.travel_to(bought.person.home.mcc)
         expect(phone.imsi == bought.person.home_profile.imsi, f"{bought.person.label} is itself again, at home")
+        await phone.settle()
+        await wait_number(stage, bought.person, str(bought.person.home_profile.msisdn))
     for bought in stage.bought:
         request = bought.requests[MAIN[bought.person.destination.id]]
         await stage.node(bought.person.destination).post(f"/requests/{request}/close")

@@ -1,5 +1,7 @@
 """Acts seven and eight: the profile reaches the card before the journey, and serves it abroad."""
 
+from typing import Any
+
 from simulator.demo.account import Via, expect
 from simulator.demo.cast import GULF, HOMES, SAFE, VISITED, Person
 from simulator.demo.market import BUNDLE, COVER
@@ -54,6 +56,10 @@ async def arrive(stage: Stage) -> None:
         theirs = [bought for bought in stage.bought if bought.person.home is home]
         ids = [bought.requests[MAIN[bought.person.destination.id]] for bought in theirs]
         await stage.wait_requests(home, ids, "active")
+    await for_all(people, lambda person: _expect_reached_abroad(stage, person))
+    for home, theirs_abroad in of_homes(people):
+        words = "cards report slot, number and SMSC of their own accord: from now on they are reached there"
+        stage.tell("subscribers", home.id, words, via=Via.AIR, people=len(theirs_abroad))
     for person in people[:FEATURED]:
         price = BUNDLE.price if person.destination is GULF else 0
         stage.tell(person.destination.id, person.home.id, "activated", via=Via.LEDGER, amount_usdr=price)
@@ -86,6 +92,24 @@ async def _travel(stage: Stage, person: Person) -> None:
     words = f"home IMSI {home}…: refused, cause {int(refused.cause or 0)}, {Cause.PLMN_NOT_ALLOWED.words}"
     stage.tell(label, visited, words, via=Via.REFUSED)
     stage.tell(label, visited, f"card switches slot, IMSI {abroad}…: Milenage answered, registered", via=Via.RADIO)
+
+
+async def _expect_reached_abroad(stage: Stage, person: Person) -> None:
+    """The card's own report came by way of the network abroad and the centre, and its home operator believed it."""
+    phone = stage.world.phones[person.number]
+    await phone.settle()
+    number = "+" + stage.world.networks[person.destination.id].number_of(phone.imsi)
+    card = await wait_number(stage, person, number)
+    expect(card["slot"] >= 1, f"{person.label} reported its slot", card)
+    expect(card["plmn"] == person.destination.plmn, f"{person.label} reported the network abroad", card)
+    expect(card["smsc"] == person.destination.smsc, f"{person.label} reported the centre abroad", card)
+
+
+async def wait_number(stage: Stage, person: Person, number: str) -> Any:
+    """Wait until the home operator reaches a person's card under a number; its view of the card."""
+    path = f"/subscribers/{stage.subscribers[person.number]}/card"
+    claim = f"{person.home.id} reaches {person.label} under the number of the account in use"
+    return await stage.node(person.home).wait(path, lambda card: card["number"] == number, claim)
 
 
 async def _redeem_codes(stage: Stage) -> None:

@@ -305,7 +305,7 @@ def _describe(world: World, house: House) -> str:
         lines += [f'tadig = "{house.tadig}"', f'plmns = ["{house.plmn}"]']
     lines += ["[ledger]", f'url = "{world.url("ledger")}"', f'key = "{world.key}"']
     if house in HOMES:
-        lines += ["[carrier]", f'url = "smpp://{house.id}@{HOST}:{world.ports["smsc"]}"']
+        lines += ["[carrier]", f'url = "smpp://{house.id}@{HOST}:{world.ports["smsc"]}"', f'sender = "{house.ota}"']
     if house is ALFA:
         lines += ["[billing]", f'url = "{world.url("billing")}{PATH}"']
     if house in VISITED:
@@ -322,17 +322,18 @@ def _describe(world: World, house: House) -> str:
 async def _start(world: World, stack: AsyncExitStack) -> None:
     """Put networks, phones and the phone bill up, then all nodes at once."""
     for house in (*HOMES, *VISITED):
-        world.networks[house.id] = WatchedNetwork(house, world.hlrs[house.id])
-        world.field.add_network(world.networks[house.id])
+        network = world.networks[house.id] = WatchedNetwork(house, world.hlrs[house.id])
+        network.centre = world.smsc
+        world.field.add_network(network)
+    world.smsc.addresses |= {house.ota: house.id for house in HOMES}
     for person in world.cast.people:
         profile = person.home_profile
-        await world.hlrs[person.home.id].create_subscriber(
+        await world.networks[person.home.id].provision(
             profile.imsi, k=profile.k, opc=profile.opc, algorithm=profile.algorithm, msisdn=profile.msisdn
         )
         card = personalise(iccid=person.iccid, home=profile, ota=[person.ota], adm=f"{secrets.randbelow(10**8):08d}")
         link = world.links[person.number] = CountingLink(card)
         world.phones[person.number] = await world.field.add_phone(link, place=profile.plmn)
-        world.smsc.numbers[str(profile.msisdn).lstrip("+")] = person.iccid
     await stack.enter_async_context(world.smsc.serve(HOST, world.ports["smsc"]))
     field = create_field_app(world.field, carrier_secret=world.carrier_secret, access=world.access)
     await stack.enter_async_context(serve_field(field, HOST, world.ports["field"]))

@@ -46,6 +46,7 @@ from simulator.smsc import Faults, Smsc
 from tests.integration.ledger_world import LedgerWorld, free_port, make_terms, wait_until_ready
 
 ICCID, MSISDN = "8970199000000000017", "+79991234567"
+SENDER = "70250"  # of the home operator's account at the centre
 SMPP_PASSWORD = 8  # characters
 HOME_PLMN, VISITED_PLMN = "25099", "26201"
 OTA = KeySet(kic=KeyByte(1, 2), kid=KeyByte(1, 2), kic_key=bytes(range(16)), kid_key=bytes(range(16, 32)))
@@ -152,10 +153,9 @@ async def open_world(
     """Found all three, admit them, start them; with `smpp`, cards are reached through a centre with these faults."""
     secret, mark = secrets.token_hex(16), secrets.token_hex(3)
     field, hlr = Field(), EmbeddedHlr()
-    home_hlr = EmbeddedHlr()
-    field.add_network(Network(HOME_PLMN, "Home", home_hlr))
+    home_network = field.add_network(Network(HOME_PLMN, "Home", EmbeddedHlr()))
     field.add_network(Network(VISITED_PLMN, "Visited", hlr))
-    phone = await _add_phone(field, home_hlr)
+    phone = await _add_phone(field, home_network)
     field_url, visited_port = f"http://127.0.0.1:{free_port()}", free_port()
     access = {
         VISITED_PLMN: NetworkAccess(secret, f"http://127.0.0.1:{visited_port}/webhooks/registrations", secret),
@@ -165,9 +165,11 @@ async def open_world(
     async with AsyncExitStack() as stack:
         if smpp is not None:
             smsc = Smsc(field, {"ota": secret[:SMPP_PASSWORD]}, faults=smpp)
-            smsc.numbers[MSISDN.removeprefix("+")] = ICCID
+            smsc.addresses[SENDER] = "ota"
+            for one in field.networks.values():
+                one.centre = smsc
             smsc_port = await stack.enter_async_context(smsc.serve("127.0.0.1", 0))
-            carrier = f'[carrier]\nurl = "smpp://ota@127.0.0.1:{smsc_port}"\n'
+            carrier = f'[carrier]\nurl = "smpp://ota@127.0.0.1:{smsc_port}"\nsender = "{SENDER}"\n'
         if bill is not None:
             bill_port = free_port()
             await stack.enter_async_context(serve_field(bill.app(), "127.0.0.1", bill_port))
@@ -227,7 +229,7 @@ async def found_node(
     return NodeProcess(name, environment, url, api)
 
 
-async def _add_phone(field: Field, hlr: EmbeddedHlr) -> Phone:
+async def _add_phone(field: Field, home: Network) -> Phone:
     profile = MobileProfile(
         imsi="250990000000001",
         k=secrets.token_bytes(16),
@@ -239,7 +241,7 @@ async def _add_phone(field: Field, hlr: EmbeddedHlr) -> Phone:
         coverage=(HOME_PLMN, HOME_PLMN[:3]),
         msisdn=MSISDN,
     )
-    await hlr.create_subscriber(profile.imsi, k=profile.k, opc=profile.opc, algorithm="milenage", msisdn=profile.msisdn)
+    await home.provision(profile.imsi, k=profile.k, opc=profile.opc, algorithm="milenage", msisdn=profile.msisdn)
     card = personalise(iccid=ICCID, home=profile, ota=[OTA], adm="12345678")
     return await field.add_phone(MemoryLink(card), place=HOME_PLMN)
 
