@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
 
+import msgspec
 import typer
 
 from landfall.cli import emit
 from marketplace.operator_cli.calling import File, Json, call, read_amount, read_file, show
+from settlement.usage import watch_cli
+from settlement.usage.watching import SETTLE_S
 
 offers = typer.Typer(no_args_is_help=True, help="Publish own offers; search the market's.")
 bids = typer.Typer(no_args_is_help=True, help="Requests for bids: say what you look for; see what others do.")
@@ -142,6 +145,35 @@ def send_usage(
     if file is not None:
         intake = call("POST", "/usage", json=read_file(file))
     emit({"intake": intake, "sent": call("POST", "/usage/send")}, as_json)
+
+
+@usage.command("watch")
+def watch_usage(
+    folder: watch_cli.Folder,
+    mapping: watch_cli.Mappings = [],  # noqa: B006 - typer makes a new list
+    place: watch_cli.Places = [],  # noqa: B006
+    once: watch_cli.Once = False,
+    every: watch_cli.Every = SETTLE_S,
+    settle: watch_cli.Settle = SETTLE_S,
+    as_json: watch_cli.AsJson = False,
+) -> None:
+    """Take each usage file of a folder exactly once, straight into the node, and leave a report of it beside.
+
+    landfall operator usage watch ./inbox --mapping billing.toml --place RUS01=25001
+
+    `landfall usage watch --help` tells how files are recognised. A node that is away is waited for; it takes a batch
+    once, so that a file that was being sent when the power failed is not counted twice.
+    """
+    watch_cli.watch_folder(
+        folder,
+        lambda batch: dict(call("POST", "/usage", json=msgspec.Raw(batch.read_bytes()))),
+        mappings=mapping,
+        places=place,
+        once=once,
+        every=every,
+        settle=settle,
+        as_json=as_json,
+    )
 
 
 @usage.command("show")

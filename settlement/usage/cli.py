@@ -1,23 +1,19 @@
 """`landfall usage`: usage out of any billing system's files."""
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from msgspec import Struct
 from rich.console import Console
 
 from landfall.cli import emit
 from landfall.errors import LandfallError
-from settlement.usage.csv_mapping import BadLine, read_mapping
+from settlement.usage.csv_mapping import read_mapping
 from settlement.usage.intake import NetworkUsage, write_batches
-from settlement.usage.rows import read_usage
+from settlement.usage.rows import Tally, read_usage
 from settlement.usage.tap3.sequence import digest_file
-
-MAX_BAD: Final = 10_000
-"""Bad lines kept to be told; a file with more has the wrong mapping, and the first ones say so."""
+from settlement.usage.watch_cli import AsJson, Every, Folder, Mappings, Once, Places, Settle, deliver_to, watch_folder
+from settlement.usage.watching import SETTLE_S
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Usage from CSV, XLSX and JSON Lines files of billing systems."
@@ -27,29 +23,6 @@ app = typer.Typer(
 @app.callback()
 def usage() -> None:
     """Usage from CSV, XLSX and JSON Lines files of billing systems."""
-
-
-class Tally(Struct):
-    """What a file holds: records and units by service, and the lines that are none."""
-
-    records: int = 0
-    by_service: dict[str, dict[str, int]] = {}
-    bad_lines: int = 0
-    bad: list[BadLine] = []
-
-    def pick(self, items: Iterator[NetworkUsage | BadLine]) -> Iterator[NetworkUsage]:
-        """Hand on what is usage, counting all."""
-        for item in items:
-            if isinstance(item, BadLine):
-                self.bad_lines += 1
-                if len(self.bad) < MAX_BAD:
-                    self.bad.append(item)
-                continue
-            self.records += 1
-            sums = self.by_service.setdefault(item.service, Counter())
-            sums["records"] += 1
-            sums["units"] += item.units
-            yield item
 
 
 @app.command("import")
@@ -117,3 +90,36 @@ def _tell(file: Path, tally: Tally, first: list[dict[str, Any]], batches: list[s
         told = f"line {bad.line}, {bad.column or 'the whole line'}: {bad.value!r} {bad.why}"
         errors.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
     emit({"records": tally.records, "bad lines": tally.bad_lines, "batches": batches or "none written"})
+
+
+@app.command("watch")
+def watch(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", help="Where batches for the operator node are put.", file_okay=False)],
+    mapping: Mappings = [],  # noqa: B006 - typer makes a new list
+    place: Places = [],  # noqa: B006
+    once: Once = False,
+    every: Every = SETTLE_S,
+    settle: Settle = SETTLE_S,
+    as_json: AsJson = False,
+) -> None:
+    """Take each file of a folder exactly once, and leave a report of it beside, as JSON and as a page.
+
+        landfall usage watch ./inbox --mapping billing.toml --mapping 'mediation-*=feed.toml' --out ./batches
+        landfall operator usage watch ./inbox --mapping billing.toml        # the same, and straight into the node
+
+    CSV, XLSX and JSON Lines by the first mapping whose pattern fits (*.csv, *.xlsx or *.jsonl without one), TAP and RAP
+    by their content. A file with anything wrong is refused whole: see reports/. Taken ones move to taken/. Put files in
+    under a name ending in .part and rename them, or let them rest for --settle seconds. It may be killed at any time:
+    started again, it goes on where it was, and no file counts twice, whatever it is called.
+    """
+    watch_folder(
+        folder,
+        deliver_to(out),
+        mappings=mapping,
+        places=place,
+        once=once,
+        every=every,
+        settle=settle,
+        as_json=as_json,
+    )

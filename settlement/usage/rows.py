@@ -6,13 +6,15 @@ bounded before anything is made of them.
 
 import csv
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 import openpyxl
+from msgspec import Struct
 
 from landfall.errors import LandfallError
 from settlement.usage.csv_mapping import BadLine, Row, UnreadableError, UsageMapping, columns_of, map_row
@@ -31,7 +33,33 @@ MAX_RATIO: Final = 200
 SHOWN: Final = 80
 """Characters of a bad value that are shown."""
 
+MAX_BAD: Final = 10_000
+"""Bad lines kept to be told; a file with more has the wrong mapping, and the first ones say so."""
+
 Numbered = tuple[int, Row]
+
+
+class Tally(Struct):
+    """What a file holds: records and units by service, and the lines that are none."""
+
+    records: int = 0
+    by_service: dict[str, dict[str, int]] = {}
+    bad_lines: int = 0
+    bad: list[BadLine] = []
+
+    def pick(self, items: Iterator[NetworkUsage | BadLine]) -> Iterator[NetworkUsage]:
+        """Hand on what is usage, counting all."""
+        for item in items:
+            if isinstance(item, BadLine):
+                self.bad_lines += 1
+                if len(self.bad) < MAX_BAD:
+                    self.bad.append(item)
+                continue
+            self.records += 1
+            sums = self.by_service.setdefault(item.service, Counter())
+            sums["records"] += 1
+            sums["units"] += item.units
+            yield item
 
 
 def read_usage(path: Path, mapping: UsageMapping) -> Iterator[NetworkUsage | BadLine]:
@@ -64,9 +92,9 @@ def _read_csv(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine]
                 yield BadLine(reader.line_num + mapping.skip, "", "", f"is no CSV: {error}")
                 continue
             yield from bad
-            bad.clear()
-            if cells is None:
+            if cells is None or (bad and mapping.header and names is None):  # without a header no line means anything
                 return
+            bad.clear()
             line = reader.line_num + mapping.skip
             if len(cells) > MAX_COLUMNS:
                 yield BadLine(line, "", f"{len(cells)} columns", f"more than {MAX_COLUMNS}")
@@ -137,9 +165,14 @@ def _flat(cell: Any) -> str:
 
 
 def _read_xlsx(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine]:
+    with path.open("rb") as file:  # by its octets: openpyxl would judge a path by its ending
+        yield from _read_workbook(path, file, mapping)
+
+
+def _read_workbook(path: Path, file: IO[bytes], mapping: UsageMapping) -> Iterator[Numbered | BadLine]:
     _check_archive(path)
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         sheet = book[mapping.sheet] if mapping.sheet else book.worksheets[0]
     except KeyError:
         raise LandfallError(f"{path}: has no sheet {mapping.sheet!r}; it has {', '.join(book.sheetnames)}") from None
