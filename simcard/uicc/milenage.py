@@ -9,6 +9,7 @@ Used by the card (`authentication.py`) and by the network's AuC (`simulator/hlr.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -38,16 +39,17 @@ def xor(a: bytes, b: bytes) -> bytes:
 def derive_opc(k: bytes, op: bytes) -> bytes:
     """OPc = E_K(OP) ⊕ OP (TS 35.206 §4.1): 16 octets."""
     require_length("OP", op, 16)
-    return xor(_aes(require_length("K", k, 16), op), op)
+    return xor(_make_encryptor(require_length("K", k, 16))(op), op)
 
 
 class Milenage:
     """The functions of one subscriber. `k` and `opc` are 16 octets each; `ValueError` otherwise."""
 
-    __slots__ = ("_k", "_opc")
+    __slots__ = ("_encrypt", "_opc")
 
     def __init__(self, k: bytes, opc: bytes) -> None:
-        self._k = require_length("K", k, 16)
+        # One key schedule for all functions: ECB keeps nothing from block to block.
+        self._encrypt = _make_encryptor(require_length("K", k, 16))
         self._opc = require_length("OPc", opc, 16)
 
     def f1(self, rand: bytes, sqn: bytes, amf: bytes) -> bytes:
@@ -69,17 +71,17 @@ class Milenage:
         return self._out(self._temp(rand), 4)[:6]
 
     def _temp(self, rand: bytes) -> bytes:
-        return _aes(self._k, xor(require_length("RAND", rand, 16), self._opc))
+        return self._encrypt(xor(require_length("RAND", rand, 16), self._opc))
 
     def _out1(self, rand: bytes, sqn: bytes, amf: bytes) -> bytes:
         block = (require_length("SQN", sqn, 6) + require_length("AMF", amf, 2)) * 2
         turned = _rotate(xor(block, self._opc), _ROTATE[0])
-        return xor(_aes(self._k, xor(self._temp(rand), turned)), self._opc)
+        return xor(self._encrypt(xor(self._temp(rand), turned)), self._opc)
 
     def _out(self, temp: bytes, which: int) -> bytes:
         turned = bytearray(_rotate(xor(temp, self._opc), _ROTATE[which]))
         turned[15] ^= _CONSTANT[which]
-        return xor(_aes(self._k, bytes(turned)), self._opc)
+        return xor(self._encrypt(bytes(turned)), self._opc)
 
 
 def gsm_answer(answer: Answer) -> tuple[bytes, bytes]:
@@ -95,9 +97,9 @@ def _rotate(block: bytes, octets: int) -> bytes:
     return block[octets:] + block[:octets]
 
 
-def _aes(key: bytes, block: bytes) -> bytes:
-    # One block, the standard's E_K: no mode of operation is meant.
-    return Cipher(AES(key), ECB()).encryptor().update(block)  # noqa: S305
+def _make_encryptor(key: bytes) -> Callable[[bytes], bytes]:
+    # Of one block, the standard's E_K: no mode of operation is meant.
+    return Cipher(AES(key), ECB()).encryptor().update  # noqa: S305
 
 
 def require_length(name: str, value: bytes, *lengths: int) -> bytes:

@@ -20,6 +20,8 @@ REFRESH.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 
 from ota.profile import (
@@ -52,8 +54,8 @@ DWELL_POLLS = 3
 SLOT_TLV_MAX = 1024
 
 
-class Slot(msgspec.Struct):
-    """An account: its slot TLV as received, and the sequence numbers used with its K."""
+class Slot(msgspec.Struct, dict=True):
+    """An account: its slot TLV as received, and the sequence numbers used with its K. `tlv` never changes."""
 
     tlv: bytes
     sequence: SequenceArray
@@ -61,12 +63,12 @@ class Slot(msgspec.Struct):
     def __repr__(self) -> str:
         return "Slot(…)"
 
-    @property
+    @cached_property
     def profile(self) -> MobileProfile:
         """The profile, decoded."""
         return MobileProfile.from_slot_tlv(self.tlv)
 
-    @property
+    @cached_property
     def algorithm(self) -> Algorithm:
         """What answers its network's challenges."""
         profile = self.profile
@@ -92,11 +94,12 @@ class Accounts(msgspec.Struct):
 
 def make_slot(tlv: bytes, before: Slot | None = None) -> Slot:
     """A slot from its TLV. With the K of the one before it keeps its sequence numbers. Raises `ProfileError`."""
-    profile = MobileProfile.from_slot_tlv(tlv)
-    start = SequenceArray([profile.sqn >> IND_BITS] * SLOTS)
-    if before and before.profile.k == profile.k:
-        start.seq = [max(pair) for pair in zip(start.seq, before.sequence.seq, strict=True)]
-    return Slot(tlv, start)
+    slot = Slot(tlv, SequenceArray())
+    start = slot.profile.sqn >> IND_BITS
+    slot.sequence.seq = [start] * SLOTS
+    if before and before.profile.k == slot.profile.k:
+        slot.sequence.seq = [max(start, seq) for seq in before.sequence.seq]
+    return slot
 
 
 class MultiAccount:
