@@ -114,7 +114,7 @@ async def admit_cast(ledger: LedgerClient, issuer: Signer, seed: int, cast: Sequ
         )
     )
     await all_send(
-        lambda number, actor: issuer.sign(make(Mint, to=actor.id, amount=FUNDS, deposit=f"load test {number}"))
+        lambda number, actor: issuer.sign(make(Mint, to=actor.id, amount=FUNDS, deposit=f"load test of {actor.id}"))
     )
     await all_send(
         lambda number, actor: actor.signer.sign(make(AddKey, purpose="seal", key=to_base64url(_seal_key(seed, number))))

@@ -47,7 +47,7 @@ def measured(
 
 def publish(figures: Sequence[Figure], output: Path, **more: Any) -> None:
     """Print the table and write `output`: machine, figures, and what else is given."""
-    machine = _describe_machine()
+    machine = describe_machine()
     title = f"{machine.cpu}, {machine.cores} cores, Python {machine.python}, load {machine.load:.1f}"
     table = Table("measured", "value", "unit", "target", "note", title=title)
     for figure in figures:
@@ -62,7 +62,8 @@ def _show(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
 
 
-def _describe_machine() -> Machine:
+def describe_machine() -> Machine:
+    """Describe the machine this runs on, as busy as it is now."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return Machine(cpu, os.cpu_count() or 1, platform.python_version(), os.getloadavg()[0])

@@ -1,0 +1,324 @@
+"""`landfall load …`: load by Locust, on this machine or several, on nodes of its own or elsewhere.
+
+    landfall load run --users 30 --seconds 60 --shape ramp      starts PostgreSQL, a ledger and Locust, and ends them
+    landfall load run --ledger https://ledger.example --ledger-key "$VKEY" --issuer     on a test ledger of yours
+    landfall load worker plan.json --master 10.0.0.5 --processes 8      elsewhere, while `run --remote-workers 8` waits
+    landfall load check build/load                              the journals of a run against the log, once more
+
+The exit status is 0 only where nothing was lost, doubled or unproven. loadtests/README.md tells how to verify 10,000
+transactions a second.
+"""
+
+import asyncio
+import base64
+import binascii
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+
+from landfall.errors import LandfallError
+from landfall.keystore import Keystore
+from landfall.postgres import ensure_server
+from landfall.settings import read_settings
+from loadtests.load.check import check_run
+from loadtests.load.locust_settings import JOURNALS
+from loadtests.load.plan import MIXES_FILE, NODE_ROLES, PLAN_FILE, HomeNode, Key, Mixes, Plan, PlanError, Role, Trader
+from loadtests.load.result import show
+from loadtests.load.run import LOOPBACK, run_load, start_workers
+from loadtests.load.setting import admit, enter, find_node
+from loadtests.nodes import serve_ledger
+from marketplace.ledger_link.keys import OperatorKeys
+from marketplace.operator_settings import KEYS_FOLDER
+from settlement.ledger.client import LedgerClient, Rejected, Unreachable
+from settlement.ledger.messages import Party
+from settlement.ledger.note import NoteError, VerifierKey
+from settlement.ledger.trust import Untrusted
+
+T = TypeVar("T")
+
+SEED: Final = 32
+FAILED: Final = 2
+"""Exit status of a run with faults; 1 is for what a person can put right before it."""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
+console = Console()
+told = Console(stderr=True)
+
+Folder = Annotated[Path, typer.Option(help="Where load.html, load.json, logs and, after a failure, journals go.")]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is against: the ledger, its traders, who may read all of it, and the node of a home operator."""
+
+    url: str
+    log: str
+    traders: tuple[Trader, ...]
+    overseer: Key | None
+    node: HomeNode | None
+    first: int
+
+
+@app.command()
+def run(
+    mix: Annotated[
+        str, typer.Option(help="Who the users are: transactions, trade, everything, reading, storefront.")
+    ] = "trade",
+    shape: Annotated[str, typer.Option(help="How many there are when: steady, ramp, spike, soak.")] = "steady",
+    users: Annotated[int, typer.Option(min=1, help="Users when all are there, over all workers.")] = 24,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the run.")] = 60,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Locust's worker processes here; about one a core that is free.")
+    ] = 2,
+    sequence: Annotated[
+        int,
+        typer.Option(min=1, max=10_000, help="Signed entries a call: some hundreds for throughput, 1 for the worst."),
+    ] = 100,
+    operators: Annotated[int, typer.Option(help="Operators that trade, admitted for the run.")] = 100,
+    api_workers: Annotated[int, typer.Option(min=1, help="API processes of the ledger that is started here.")] = 2,
+    mixes: Annotated[Path, typer.Option(exists=True, help="File with mixes and shapes of your own.")] = MIXES_FILE,
+    ledger: Annotated[
+        str, typer.Option(help="A ledger that runs already: its URL. Without, one is started here.")
+    ] = "",
+    ledger_key: Annotated[
+        str, typer.Option(envvar="LANDFALL_LEDGER_KEY", help="Its verifier key, had from elsewhere than the ledger.")
+    ] = "",
+    issuer: Annotated[
+        bool, typer.Option("--issuer", help="Admit operators as the issuer of LANDFALL_DATA_DIR and LANDFALL_KEK.")
+    ] = False,
+    operator_key: Annotated[
+        list[str],
+        typer.Option(
+            help="Trade as this operator: id=FILE, the file with 32 octets in hex or base64url. Twice or more."
+        ),
+    ] = [],  # noqa: B006 - typer's own form
+    auditor_key: Annotated[str, typer.Option(help="Audit as this auditor: id=FILE. The issuer needs none.")] = "",
+    node: Annotated[str, typer.Option(help="A home operator's node, for subscribers and OTA: its URL.")] = "",
+    node_token: Annotated[Path | None, typer.Option(exists=True, help="File with its staff token.")] = None,
+    bind: Annotated[str, typer.Option(help="Where Locust's master listens: * for workers elsewhere.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="Its port.")] = 5557,
+    remote_workers: Annotated[int, typer.Option(min=0, help="So many workers come from other machines.")] = 0,
+    folder: Folder = Path("build/load"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print load.json.")] = False,
+) -> None:
+    """Put load on a ledger, and on a node, and check every transaction.
+
+    Users sign with keys of their own, through the SDK. Rows marked durable are from the first signature to the verified
+    answer under a checkpoint that continues the log: what a sender waits for. At the end all that was acknowledged is
+    looked for in the log, and proven.
+
+    On a ledger elsewhere a run leaves operators, offers and requests behind: take a test ledger.
+
+    Example: landfall load run --mix transactions --users 24 --sequence 250 --workers 2 --seconds 60
+    """
+    found = Mixes.read(mixes)
+    if workers + remote_workers < 1:
+        raise PlanError("no workers at all: give --workers or --remote-workers")
+    chosen, stages = found.mix(mix), found.shape(shape)
+    token = node_token.read_text().strip() if node_token else ""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if users < len(chosen) and len(chosen) > 1:
+        raise PlanError(f"--users {users}: the mix {mix} has {len(chosen)} roles, give at least one user each")
+
+    async def play() -> bool:
+        async with AsyncExitStack() as stack:
+            if ledger:
+                target = await _join(
+                    ledger, ledger_key, issuer, operators, operator_key, auditor_key, chosen, node, token
+                )
+            else:
+                target = await stack.enter_async_context(_start(folder, operators, api_workers, chosen))
+            plan = Plan(
+                **{name: getattr(target, name) for name in Target.__struct_fields__},
+                mix_name=mix,
+                mix=chosen,
+                shape_name=shape,
+                stages=stages,
+                users=users,
+                seconds=seconds,
+                workers=workers + remote_workers,
+                sequence=sequence,
+            )
+            if remote_workers:
+                told.print(
+                    f"copy {folder / PLAN_FILE} to the other machines; there: landfall load worker plan.json --master …"
+                )
+            told.print(f"{users} users, {workers + remote_workers} workers, {seconds:.0f} s …")
+            result = await run_load(plan, folder, host=bind, port=port or _free_port(), remote=remote_workers)
+        result.write(folder / "load.json")
+        if result.passed:
+            shutil.rmtree(folder / JOURNALS)
+        if not ledger or result.passed:
+            (folder / PLAN_FILE).unlink()
+        if as_json:
+            typer.echo((folder / "load.json").read_text())
+        else:
+            show(result, console)
+            console.print(f"{folder / 'load.html'} has Locust's charts, {folder / 'load.json'} all of it for programs.")
+        return result.passed
+
+    if not _run(play()):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def worker(
+    plan: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The plan, copied from the master's folder.")
+    ],
+    master: Annotated[str, typer.Option(help="Where `landfall load run --bind '*'` waits.")],
+    port: Annotated[int, typer.Option(help="Its port.")] = 5557,
+    processes: Annotated[int, typer.Option(min=1, help="Workers on this machine; about one a core.")] = 1,
+) -> None:
+    """Lend this machine to a run whose master is elsewhere.
+
+    The plan has private keys of the run's operators: copy it as you copy keys.
+
+    Example: landfall load worker plan.json --master 10.0.0.5 --processes 8
+    """
+
+    async def lend() -> bool:
+        Plan.read(plan)
+        folder = plan.resolve().parent
+        if plan.name != PLAN_FILE:
+            raise PlanError(f"the file is called {plan.name}: call it {PLAN_FILE}, in a folder of its own")
+        async with start_workers(folder, processes, master, port) as started:
+            states = await asyncio.gather(*(process.wait() for process in started))
+        if any(states):
+            told.print(f"workers ended with {states}: see {folder / 'logs'}")
+        return not any(states)
+
+    if not _run(lend()):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="A run's folder, with plan.json and journals/.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the journals of a run against the log once more, as `run` does at its end.
+
+    Needs the ledger, and what a failed run left in its folder.
+    """
+    plan = Plan.read(folder / PLAN_FILE)
+    finding = _run(check_run(plan, folder / JOURNALS, plan.workers))
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(finding)))
+    for fault in finding.faults:
+        told.print(f"[bold red]fault[/]: {fault}")
+    if finding.faults:
+        raise typer.Exit(FAILED)
+    told.print(f"{finding.acknowledged:,} acknowledged transactions are in the log, each once, each proven.")
+
+
+@asynccontextmanager
+async def _start(folder: Path, operators: int, workers: int, mix: dict[Role, int]) -> AsyncIterator[Target]:
+    """PostgreSQL and a ledger for this run; operators on it; a node, where the mix has users of one."""
+    async with AsyncExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="nodes-")))
+        server = ensure_server(place / "data")
+        stack.callback(server.stop)
+        server.create_database("ledger")
+        told.print(f"a ledger of {workers} processes …")
+        serving = serve_ledger(place / "node", server.dsn("ledger"), workers=workers)
+        ledger = await asyncio.to_thread(serving.__enter__)  # it has an event loop of its own inside
+        stack.push_async_callback(asyncio.to_thread, serving.__exit__, None, None, None)
+        client = await stack.enter_async_context(ledger.client())
+        told.print(f"{operators} operators …")
+        traders = await admit(client, ledger.issuer, operators)
+        node = None
+        if any(role in mix for role in NODE_ROLES):
+            from loadtests.load.home import open_home
+
+            told.print("a home operator's node, an insurer's, and cards …")
+            node = await stack.enter_async_context(open_home(place, server, ledger, client))
+        overseer = Key("issuer", bytes(ledger.issuer.key))
+        first = (await client.checkpoint()).size
+        yield Target(url=ledger.url, log=str(ledger.log), traders=traders, overseer=overseer, node=node, first=first)
+
+
+async def _join(
+    url: str,
+    vkey: str,
+    issuer: bool,
+    operators: int,
+    operator_keys: list[str],
+    auditor_key: str,
+    mix: dict[Role, int],
+    node_url: str,
+    node_token: str,
+) -> Target:
+    """A ledger that is there, and traders on it."""
+    try:
+        log = VerifierKey.parse(vkey)
+    except NoteError as error:
+        raise PlanError(f"--ledger-key {vkey!r}: {error}; it is the vkey that `landfall market init` printed") from None
+    if issuer == bool(operator_keys):
+        raise PlanError("on a ledger elsewhere give either --issuer, or --operator-key twice or more")
+    own = _read_issuer() if issuer else None
+    overseer = _read_key(auditor_key) if auditor_key else own
+    if Role.AUDITOR in mix and overseer is None:
+        raise PlanError("the mix has auditors: give --auditor-key id=FILE, or take another --mix")
+    if any(role in mix for role in NODE_ROLES) and not (node_url and node_token):
+        raise PlanError("the mix has users of a node: give --node and --node-token, or take another --mix")
+    async with LedgerClient(
+        url, log=log, signer=own.signer if own else None, operator=own.operator if own else ""
+    ) as client:
+        keys = [_read_key(one) for one in operator_keys]
+        traders = await admit(client, own.signer, operators) if own else await enter(client, keys)
+        node = await find_node(node_url, node_token) if node_token else None
+        first = (await client.checkpoint()).size
+    return Target(url=url, log=str(log), traders=traders, overseer=overseer, node=node, first=first)
+
+
+def _read_issuer() -> Key:
+    from marketplace.issuer_cli import PARTY_FILE
+
+    settings = read_settings()
+    file = settings.data_dir / PARTY_FILE
+    if not file.exists():
+        raise PlanError(
+            f"{file} is missing: --issuer takes the folder that `landfall issuer init` made, LANDFALL_DATA_DIR"
+        )
+    keys = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
+    return Key(msgspec.json.decode(file.read_bytes(), type=Party).id, bytes(keys.signer().key))
+
+
+def _read_key(given: str) -> Key:
+    """Read `id=FILE`."""
+    operator, _, name = given.partition("=")
+    if not operator or not name:
+        raise PlanError(f"the key {given!r} is not id=FILE, such as alfa=alfa.seed")
+    try:
+        text = Path(name).read_text().strip()
+        seed = bytes.fromhex(text) if len(text) == 2 * SEED else base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except OSError as error:
+        raise PlanError(f"{name}: {error.strerror}") from None
+    except (ValueError, binascii.Error):
+        seed = b""
+    if len(seed) != SEED:
+        raise PlanError(f"{name} has no signing key: it is to be {SEED} octets, in hex or base64url")
+    return Key(operator, seed)
+
+
+def _free_port() -> int:
+    from simulator.demo.processes import find_free_ports
+
+    return find_free_ports(1)[0]
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except (Rejected, Unreachable, Untrusted) as error:
+        raise LandfallError(f"{type(error).__name__}: {error}") from None

@@ -1,0 +1,133 @@
+"""What a run showed: rows of latency and rate, and what the check found; as a table and as JSON."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.figures import Machine, describe_machine
+from loadtests.load.check import Finding
+from loadtests.load.plan import Plan
+from loadtests.load.session import DURABLE
+
+
+class Row(Struct, frozen=True):
+    """Things of one name: how many, how many failed, how many a second, and how long they took, in seconds."""
+
+    kind: str
+    name: str
+    count: int
+    failures: int
+    per_second: float
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """A run. `transactions_per_second`: acknowledged ones, over the time from the first answer to the last."""
+
+    passed: bool
+    mix: str
+    shape: str
+    users: int
+    seconds: float
+    workers: int
+    sequence: int
+    operators: int
+    transactions_per_second: float
+    usage_records_per_second: float
+    rows: tuple[Row, ...]
+    finding: Finding
+    machine: Machine
+
+    def write(self, path: Path) -> None:
+        """Write `load.json`."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+
+def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding) -> Result:
+    """From Locust's figures and what the check found. A run of which nothing was acknowledged has not passed."""
+    rows = tuple(sorted((_row(entry) for entry in stats), key=lambda row: (row.kind, row.name)))
+    begun = min((entry["start_time"] for entry in stats), default=0.0)
+    ended = max((entry["last_request_timestamp"] or 0.0 for entry in stats), default=0.0)
+    seconds = max(ended - begun, 1.0)
+    if not any(row.count > row.failures for row in rows):
+        finding.faults.append("nothing: not one call was answered as it should be")
+    return Result(
+        passed=not finding.faults,
+        mix=plan.mix_name,
+        shape=plan.shape_name,
+        users=plan.users,
+        seconds=round(seconds, 1),
+        workers=plan.workers,
+        sequence=plan.sequence,
+        operators=len(plan.traders),
+        transactions_per_second=round(finding.acknowledged / seconds, 1),
+        usage_records_per_second=round(finding.usage_records / seconds, 1),
+        rows=rows,
+        finding=finding,
+        machine=describe_machine(),
+    )
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    times = sorted((float(time), count) for time, count in entry["response_times"].items())
+    seconds = max((entry["last_request_timestamp"] or 0.0) - entry["start_time"], 1.0)
+    return Row(
+        kind=entry["method"],
+        name=entry["name"],
+        count=entry["num_requests"],
+        failures=entry["num_failures"],
+        per_second=round(entry["num_requests"] / seconds, 2),
+        p50=_percentile(times, 0.5),
+        p95=_percentile(times, 0.95),
+        p99=_percentile(times, 0.99),
+        longest=round(entry["max_response_time"] / 1000, 4),
+    )
+
+
+def _percentile(times: list[tuple[float, int]], share: float) -> float:
+    """Seconds within which `share` of them were, as fine as Locust keeps them: two digits."""
+    total, passed = sum(count for _, count in times), 0
+    for time, count in times:
+        passed += count
+        if passed >= share * total:
+            return time / 1000
+    return 0.0
+
+
+def show(result: Result, console: Console) -> None:
+    """Print it."""
+    title = (
+        f"{result.mix}, {result.shape}: {result.users} users, {result.workers} workers, sequences of {result.sequence}"
+    )
+    table = Table("measured", "count", "failed", "a second", "p50 s", "p99 s", "longest s", title=title)
+    for row in result.rows:
+        table.add_row(
+            f"{row.name} · {row.kind}",
+            *(f"{row.count:,}", f"{row.failures:,}", f"{row.per_second:,.1f}"),
+            *(f"{row.p50:.3f}", f"{row.p99:.3f}", f"{row.longest:.3f}"),
+            style="bold" if row.kind == DURABLE else "",
+        )
+    console.print(table)
+    finding = result.finding
+    console.print(
+        f"{finding.acknowledged:,} transactions acknowledged: [bold]{result.transactions_per_second:,.0f} a second[/]\n"
+        f"{finding.usage_records:,} usage records: {result.usage_records_per_second:,.0f} a second\n"
+        f"{finding.rejected:,} rejected; {finding.unknown:,} with a lost answer, {finding.learnt:,} of them accepted\n"
+        f"{finding.purchases:,} purchases and {finding.jobs:,} OTA jobs at the node\n"
+        f"{finding.log_entries:,} entries in the log since the beginning"
+    )
+    for code, count in sorted(finding.rejections.items()):
+        console.print(f"  rejected {code}: {count:,} (docs/rejections.md)")
+    if finding.faults:
+        console.print(f"[bold red]FAILED[/]: {len(finding.faults)} faults")
+        for fault in finding.faults:
+            console.print(f"  {fault}", markup=False)
+        return
+    console.print("[bold green]PASSED[/]: nothing lost, nothing doubled, all of it proven under the last checkpoint.")
