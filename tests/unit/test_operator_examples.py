@@ -15,6 +15,7 @@ from marketplace.packages.pricing import PackageDraft
 from marketplace.subscribers.service import NewSubscriber
 from marketplace.usage.schemas import UsageBatch
 from marketplace.wholesale.schemas import NewOffer
+from ota.templates import Template, read_template
 from settlement.ledger.messages import Terms
 from settlement.ledger.rules.offers import check_terms
 
@@ -26,6 +27,7 @@ from settlement.ledger.rules.offers import check_terms
         ("package.toml", PackageDraft),
         ("subscriber.toml", NewSubscriber),
         ("usage.json", UsageBatch),
+        ("template.toml", Template),
     ],
 )
 def test_each_example_is_what_the_api_takes(name: str, shape: type) -> None:
@@ -34,6 +36,8 @@ def test_each_example_is_what_the_api_takes(name: str, shape: type) -> None:
     if isinstance(taken, NewOffer):
         assert isinstance(taken.terms, Terms)
         check_terms(taken.terms)
+    if isinstance(taken, Template):
+        assert read_template(taken).repeatable
 
 
 def test_the_node_example_is_an_operator_toml() -> None:
