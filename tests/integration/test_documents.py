@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from landfall.migrations import upgrade
 from landfall.postgres import make_engine
+from marketplace.operator_node import MIGRATIONS
 from settlement.documents import (
     DocumentError,
     Format,
@@ -116,3 +118,12 @@ async def test_a_gap_somebody_made_by_hand_is_found(engine: AsyncEngine) -> None
         await issue(connection, example("invoice"), subject="two", files=[])
         await connection.execute(text("DELETE FROM documents WHERE sequence = 1"))
         assert await find_gaps(connection) == ["bravo-mobile INV-2026-000001"]
+
+
+async def test_an_operator_node_has_the_tables(database: str) -> None:
+    upgrade(database, MIGRATIONS)
+    engine = make_engine(database)
+    async with engine.begin() as connection:
+        stored = await issue(connection, example("invoice"), subject="one", files=CSV)
+        assert stored.document.number == "INV-2026-000001"
+    await engine.dispose()
