@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from landfall.errors import LandfallError
 from simulator.scenario import find_scenario, list_scenarios
 
 if TYPE_CHECKING:
+    from simulator.ending import Ending
     from simulator.simulation import Plan
 
 simulate = typer.Typer()
@@ -85,19 +87,35 @@ def _play(plan: "Plan", as_json: bool) -> None:
     console = Console(highlight=False)
     board: Board = JsonBoard(console) if as_json else LiveBoard(console) if console.is_terminal else PlainBoard(console)
 
-    async def run() -> None:
+    async def run() -> "Ending":
         task = asyncio.current_task()
         assert task is not None
         # Told to end, end the nodes first; Ctrl-C comes this way already.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await simulate(plan, board)
+        return await simulate(plan, board)
 
     try:
         with board.shown() if isinstance(board, LiveBoard) else nullcontext():
-            asyncio.run(run())
+            ending = asyncio.run(run())
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print(f"broken off; go on with: landfall simulate {plan.name} --seed {plan.seed}")
         raise typer.Exit(130) from None
+    _conclude(plan, ending, console, as_json)
+
+
+def _conclude(plan: "Plan", ending: "Ending", console: Console, as_json: bool) -> None:
+    """Say what held; exit with 1 where something did not, and say how to repeat it."""
+    if as_json:
+        typer.echo(msgspec.json.encode({"event": "end", "good": ending.good, "checks": ending.checks}))
+    else:
+        console.print()
+        for check in ending.checks:
+            mark = "[green]holds[/]" if check.holds else "[bold red]FAILS[/]"
+            console.print(f"  {mark}  {escape(check.name)}: [dim]{escape(check.saw)}[/]", soft_wrap=True)
+        console.print(f"\nLook at {plan.folder / 'report.html'}", soft_wrap=True)
+    if not ending.good:
+        typer.echo(f"A check failed. To repeat it: {plan.command}", err=True)
+        raise typer.Exit(1)
 
 
 def _list(as_json: bool) -> None:

@@ -22,11 +22,13 @@ from settlement.ledger.trust import Untrusted
 from simulator.book import Book
 from simulator.card_book import open_card_book
 from simulator.desk import Access, Desk, open_desk
+from simulator.ending import Ending, end
 from simulator.engine import Engine
 from simulator.journal import RUN_FILE, Journal, Run
 from simulator.population import draw_population, draw_trips
 from simulator.scenario import Scenario
 from simulator.screen_board import Board
+from simulator.simulation_report import write_report
 from simulator.site import PROCESSES_FILE, LivingNodes, Site, open_site
 from simulator.travellers import Travellers
 from simulator.world import World, make_world
@@ -55,8 +57,8 @@ class SimulationError(LandfallError):
     """The simulation could not go on; says why, what is left undone, and how to go on."""
 
 
-async def simulate(plan: Plan, board: Board) -> None:
-    """Play it. Raises `SimulationError`."""
+async def simulate(plan: Plan, board: Board) -> Ending:
+    """Play it, check it, report it. Raises `SimulationError` where it cannot go on; failed checks are in the ending."""
     world = make_world(plan.scenario, plan.seed)
     journal = Journal(plan.folder)
     run = Run(scenario=plan.name, seed=plan.seed, began_ms=time.time_ns() // 1_000_000)
@@ -68,6 +70,9 @@ async def simulate(plan: Plan, board: Board) -> None:
         travellers = Travellers(site, open_card_book(site.folder, world), board.tell)
         try:
             await play(plan, engine, travellers, site, board)
+            ending = await end(plan, engine, travellers.book, site, board.tell)
+            await asyncio.to_thread(write_report, plan, engine, ending)
+            return ending
         except Unreachable as error:
             raise SimulationError(_undone(engine, plan, error)) from None
         except (Rejected, Untrusted) as error:

@@ -1,0 +1,137 @@
+"""The end of a simulation: the log exported, audited, read, searched for fraud, checked, and all of it reported.
+
+Nothing here changes the world, so it may be done again at any time while the run's folder is there.
+"""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import msgspec
+import nacl.bindings
+from msgspec import Struct
+from nacl.signing import SigningKey
+
+from settlement.evidence import Metered, Ordered, Switched
+from settlement.ledger.audit import AuditReport, audit
+from settlement.ledger.client import LedgerClient
+from settlement.ledger.export import write_export
+from settlement.ledger.state import Account
+from simulator import checks
+from simulator.card_book import CardBook
+from simulator.checks import Check, FraudScore
+from simulator.detection import run_detector
+from simulator.engine import Engine, Outcome
+from simulator.journal import Journal
+from simulator.log_book import read_log
+from simulator.site import Site, Tell
+
+if TYPE_CHECKING:
+    from simulator.simulation import Plan
+
+LOG_FOLDER: Final = "ledger"
+EVIDENCE_FILE: Final = "evidence/all.jsonl"
+REPORTED_FILE: Final = "evidence/reported.jsonl"
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """What the end of a run came to, for checks and report."""
+
+    audit: AuditReport
+    outcomes: list[Outcome]
+    checks: list[Check]
+    scores: list[FraudScore]
+    cards: CardBook
+    per_second: dict[int, int]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything held."""
+        return all(check.holds for check in self.checks)
+
+
+async def end(plan: "Plan", engine: Engine, cards: CardBook, site: Site, tell: Tell) -> Ending:
+    """Export, audit, detect, check. Raises what the export and the audit raise."""
+    folder = site.folder
+    size, root = await _export(site)
+    tell(f"{size} entries exported by the auditor; auditing them offline")
+    audited = await asyncio.to_thread(audit, folder / LOG_FOLDER, site.log_key)
+    tell(f"audit: every signature, rule and balance holds, {audited.rate:,.0f} entries a second")
+    outcomes = engine.journal.outcomes(Outcome, plan.scenario.steps)
+    secrets, plmns = cards.secrets(), [operator.plmn for operator in site.world.operators]
+    log = await asyncio.to_thread(
+        read_log, folder / LOG_FOLDER, secrets=secrets, plmns=plmns, reported=folder / REPORTED_FILE
+    )
+    truth = await asyncio.to_thread(
+        checks.read_truth, [engine.journal.truth(step) for step in range(plan.scenario.steps)]
+    )
+    _gather_evidence(engine.journal, cards, site, plan.scenario.steps)
+    findings = await run_detector(folder, folder / EVIDENCE_FILE, folder / REPORTED_FILE)
+    tell(f"{truth.height} records compared, {len(findings)} findings by the detector")
+    scores = checks.score_frauds(engine, truth, findings, log, outcomes)
+    registrations = folder / "private" / "registrations.jsonl"
+    found = [
+        *checks.check_money(audited, await _accounts(site)),
+        checks.check_audit(audited, log, {"size": size, "root": root}),
+        checks.check_refusals(outcomes),
+        *checks.check_records(engine, truth, log, cards),
+        checks.check_profiles(log, cards, registrations, {op.id: op.plmn for op in site.world.operators}),
+        checks.check_leaks(log, len(secrets)),
+        *checks.check_frauds(scores),
+    ]
+    return Ending(
+        audit=audited, outcomes=outcomes, checks=found, scores=scores, cards=cards, per_second=dict(log.per_second)
+    )
+
+
+async def _export(site: Site) -> tuple[int, str]:
+    """The whole log, read by the auditor over HTTP."""
+    folder: Path = site.folder / LOG_FOLDER
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    head = await write_export(folder, await site.auditor.note(), site.auditor.bundle, site.log_key)
+    return head.size, head.root.hex()
+
+
+async def _accounts(site: Site) -> dict[str, Account]:
+    """What every operator is told of its own account."""
+    found = {}
+    for operator, signer in zip(site.world.operators, site.signers, strict=True):
+        async with LedgerClient(site.ledger_url, log=site.log_key, signer=signer, operator=operator.id) as client:
+            found[operator.id] = await client.account()
+    return found
+
+
+def _gather_evidence(journal: Journal, cards: CardBook, site: Site, steps: int) -> None:
+    """All evidence in one file: of the unsampled, step by step, and of the cards."""
+    encoder = msgspec.json.Encoder()
+    with (site.folder / EVIDENCE_FILE).open("wb") as file:
+        for step in range(steps):
+            file.write(journal.evidence(step).read_bytes())
+        for piece in _evidence_of_cards(cards, site):
+            file.write(encoder.encode(piece) + b"\n")
+
+
+def _evidence_of_cards(cards: CardBook, site: Site) -> list[Ordered | Switched | Metered]:
+    told: list[Ordered | Switched | Metered] = []
+    for traveller in cards.travellers:
+        if traveller.stage != "returned":
+            continue
+        key, request = SigningKey(traveller.device), UUID(traveller.request)
+        public = bytes(key.verify_key)
+        visited = site.world.operators[traveller.visited].id
+        offer = UUID(cards.offers[traveller.visited])
+        told.append(Ordered(request=request, visited=visited, offer=offer, reports=True, device=public))
+        told.append(Switched(request=request, on=traveller.on, off=traveller.off))
+        reading = Metered(
+            request=request,
+            minute=traveller.off,
+            octets=traveller.octets,
+            seconds=traveller.seconds,
+            messages=traveller.messages,
+            signature=b"",
+        )
+        signature = nacl.bindings.crypto_sign(reading.signed_octets, bytes(key) + public)[:64]
+        told.append(msgspec.structs.replace(reading, signature=signature))
+    return told

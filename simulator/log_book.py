@@ -1,0 +1,147 @@
+"""The exported log read once: what was reported, when each request lived, whether anything of a person stands in it.
+
+log = read_log(folder / "ledger", secrets=[…], plmns=[…], reported=folder / "reported.jsonl")
+"""
+
+import base64
+import binascii
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from ota.scp80.digits import pack_digits
+from settlement.evidence import Reported
+from settlement.ledger.envelope import parse
+from settlement.ledger.export import bundles_of
+from settlement.ledger.keys import from_base64url, thumbprint
+from settlement.ledger.log import read_leaf
+from settlement.ledger.messages import (
+    AcceptRequest,
+    AddKey,
+    Admit,
+    CancelRequest,
+    CloseRequest,
+    DeclineRequest,
+    ExpireRequest,
+    Genesis,
+    Message,
+    Recover,
+    ReportUsage,
+)
+from settlement.ledger.note import parse_note
+from settlement.ledger.tiles import decode_bundle
+
+IMSI_DIGITS = 15
+ENDS = (CancelRequest, DeclineRequest, ExpireRequest, CloseRequest)
+
+
+@dataclass
+class LogBook:
+    """What the log says. Times are milliseconds since the epoch; `causes`: of cancelled requests."""
+
+    entries: int = 0
+    rows: list[tuple[UUID, int, int, int, str, int]] = field(default_factory=list)
+    """Usage records: request, sequence, position, entry, service, units."""
+    accepted: dict[UUID, int] = field(default_factory=dict)
+    ended: dict[UUID, int] = field(default_factory=dict)
+    causes: dict[UUID, str] = field(default_factory=dict)
+    groups: Counter[UUID] = field(default_factory=Counter)
+    leaks: list[str] = field(default_factory=list)
+    per_second: Counter[int] = field(default_factory=Counter)
+
+
+def read_entries(folder: Path) -> Iterator[tuple[int, int, bytes]]:
+    """(index, time, envelope) of every entry of an export."""
+    size = int(parse_note((folder / "checkpoint").read_bytes()).text.splitlines()[1])
+    index = 0
+    for bundle in bundles_of(size):
+        for leaf in decode_bundle((folder / bundle.path).read_bytes(), bundle.width):
+            time, raw = read_leaf(leaf)
+            yield index, time, raw
+            index += 1
+
+
+def read_log(folder: Path, *, secrets: list[str], plmns: list[str], reported: Path) -> LogBook:
+    """Read an export, and write its usage groups as the detector takes them."""
+    log, senders = LogBook(), Senders()
+    search, encoder = _Search(secrets, plmns), msgspec.json.Encoder()
+    with reported.open("wb") as file:
+        for index, time, raw in read_entries(folder):
+            envelope = parse(raw)
+            message = envelope.message
+            sender = senders.see(envelope.kid, message)
+            log.leaks += [f"entry {index}: {leak}" for leak in search.find(raw)]
+            log.entries, log.per_second[time // 1000] = index + 1, log.per_second[time // 1000] + 1
+            _take(log, index, time, message)
+            if isinstance(message, ReportUsage):
+                for group in message.groups:
+                    told = Reported(group.request, sender, index, group.sequence, group.records)
+                    file.write(encoder.encode(told) + b"\n")
+    return log
+
+
+class Senders:
+    """Who a key is, as the log itself says it."""
+
+    def __init__(self) -> None:
+        self._names: defaultdict[str, str] = defaultdict(lambda: "?")
+
+    def see(self, kid: str, message: Message) -> str:
+        """The sender of an entry, whose message may make further keys known."""
+        sender = self._names[kid]
+        match message:
+            case Genesis():
+                self._note(message.issuer.key, message.issuer.id)
+            case Admit():
+                self._note(message.party.key, message.party.id)
+            case AddKey(purpose="sign") | Recover():
+                self._note(message.key, sender)
+            case _:
+                pass
+        return sender
+
+    def _note(self, key: str, name: str) -> None:
+        self._names[thumbprint(from_base64url(key.encode()))] = name
+
+
+def _take(log: LogBook, index: int, time: int, message: Message) -> None:
+    if isinstance(message, ReportUsage):
+        for group in message.groups:
+            log.groups[group.request] += 1
+            for position, record in enumerate(group.records):
+                log.rows.append((group.request, group.sequence, position, index, record.service, record.units))
+    elif isinstance(message, AcceptRequest):
+        log.accepted[message.request] = time
+    elif isinstance(message, ENDS):
+        log.ended[message.request] = time
+        if isinstance(message, CancelRequest):
+            log.causes[message.request] = message.cause
+
+
+class _Search:
+    """Looks for people in an envelope: known secrets in every form, and anything shaped as a simulated IMSI."""
+
+    def __init__(self, secrets: list[str], plmns: list[str]) -> None:
+        self._forms = [(secret, form) for secret in secrets for form in _forms(secret)]
+        shaped = "|".join(f"{plmn}[0-9]{{{IMSI_DIGITS - len(plmn)}}}" for plmn in plmns)
+        self._imsi = re.compile(rf"(?<![0-9A-Za-z])(?:{shaped})(?![0-9A-Za-z])".encode())
+
+    def find(self, raw: bytes) -> list[str]:
+        payload = raw.split(b".")[1]
+        text = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4))
+        found = [f"a secret of {len(secret)} characters" for secret, form in self._forms if form in text]
+        return found + [f"what looks like an IMSI, {match[:6].decode()}…" for match in self._imsi.findall(text)]
+
+
+def _forms(secret: str) -> set[bytes]:
+    """As people and as programs write it: text, hex of it, swapped BCD in hex, and base64 of the text."""
+    octets = secret.encode()
+    forms = {octets, binascii.hexlify(octets), base64.b64encode(octets).rstrip(b"=")[:-1]}
+    if secret.isdigit():
+        forms.add(pack_digits(secret).hex().encode())
+    return forms
