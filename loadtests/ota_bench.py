@@ -1,4 +1,5 @@
-"""Benchmarks of OTA delivery: packets made and read, and profiles downloaded into software cards through SMPP.
+"""Benchmarks of cards and of OTA delivery: the card alone (`card_rows`), packets made and read, and profiles downloaded
+into software cards through SMPP.
 
     python -m loadtests.ota_bench --seconds 10 --cards 200
 
@@ -16,13 +17,14 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 import uvloop
 
 from landfall import keystore
 from landfall.postgres import ensure_server, make_engine
+from loadtests.card_rows import measure_card, rate
 from loadtests.figures import measured, publish
 from ota.delivery import Verdict, deliver, prepare
 from ota.keysets import CardKeys
@@ -43,8 +45,11 @@ from simulator.smsc import Smsc
 HOST: Final = "127.0.0.1"
 WINDOW: Final = 50
 """Requests without an answer at once, what a centre grants a client of this rate."""
-CONNECTIONS: Final = 64
-"""Commits wait for the disk together: the more of them wait, the more one fsync serves."""
+CONNECTIONS: Final = 4
+"""The outbox gathers its writes, so that each of its four kinds has one transaction at a time."""
+TARGETS: Final = {"profile downloads with proof of receipt": "500"}
+UNITS: Final = {"memory per card": "bytes"}
+"""Of rows that are neither a number a second nor, by their name, seconds."""
 AES: Final = KeyByte(1, 2)
 KEYS: Final = KeySet(kic=AES, kid=AES, kic_key=secrets.token_bytes(16), kid_key=secrets.token_bytes(16))
 
@@ -90,22 +95,13 @@ def measure_packets(seconds: float) -> dict[str, float]:
         decode_command(completed[1], KEYS, last_counter=0)
 
     return {
-        "command packets packed into TPDUs": _rate(pack, seconds),
-        "command packets unpacked from TPDUs": _rate(unpack, seconds),
-        "proofs of receipt packed": _rate(
+        "command packets packed into TPDUs": rate(pack, seconds),
+        "command packets unpacked from TPDUs": rate(unpack, seconds),
+        "proofs of receipt packed": rate(
             lambda: encode_response(ResponseStatus.POR_OK, bytes(20), header=header, counter=1, keys=KEYS), seconds
         ),
-        "proofs of receipt unpacked": _rate(lambda: decode_response(proof, keys=KEYS, spi=card.spi), seconds),
+        "proofs of receipt unpacked": rate(lambda: decode_response(proof, keys=KEYS, spi=card.spi), seconds),
     }
-
-
-def _rate(work: Any, seconds: float) -> float:
-    done, started = 0, time.perf_counter()
-    while (took := time.perf_counter() - started) < seconds:
-        for _ in range(50):
-            work()
-        done += 50
-    return done / took
 
 
 def run_field(cards: int, keys: KeySet, pipe: Connection) -> None:
@@ -175,7 +171,7 @@ async def measure_downloads(dsn: str, port: int, *, cards: int, seconds: float) 
 
 def measure_ota(folder: Path, *, seconds: float, cards: int) -> dict[str, float]:
     """All rows; `folder` gets a PostgreSQL of its own."""
-    rows = measure_packets(min(seconds / 4, 2.0))
+    rows = measure_card(min(seconds / 8, 1.0)) | measure_packets(min(seconds / 8, 1.0))
     server = ensure_server(folder / "data")
     ours, theirs = multiprocessing.Pipe()
     field = multiprocessing.get_context("spawn").Process(target=run_field, args=(cards, KEYS, theirs))
@@ -199,7 +195,11 @@ def main(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix="bench-") as name:
         rows = measure_ota(Path(name).resolve(), seconds=seconds, cards=cards)
-    publish([measured(name, value, "s" if name.endswith("_s") else "/s") for name, value in rows.items()], output)
+    figures = [
+        measured(name, value, UNITS.get(name, "s" if name.endswith("_s") else "/s"), TARGETS.get(name, ""))
+        for name, value in rows.items()
+    ]
+    publish(figures, output)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum, StrEnum
+from functools import cache
 
 from simcard.uicc.apdu import StatusError, Sw
 
@@ -43,6 +44,7 @@ RULES = tuple((read, update, increase) for increase in (None, Access.PIN) for re
 """Every (read, update, increase) that files have; its index plus one is the record of EF.ARR that says so."""
 
 
+@cache
 def encode_access_rules() -> bytes:
     """Content of EF.ARR: one record for each of `RULES`, filled with FF to `ARR_RECORD` octets."""
     return b"".join(_rule(*rule).ljust(ARR_RECORD, b"\xff") for rule in RULES)
@@ -64,6 +66,9 @@ class Ef:
     `increase` is who may INCREASE a cyclic one; None where nobody counts.
     """
 
+    # A card has a hundred of them, and a process thousands of cards.
+    __slots__ = ("content", "fid", "increase", "name", "read", "record_length", "sfi", "structure", "update")
+
     def __init__(
         self,
         fid: int,
@@ -79,7 +84,7 @@ class Ef:
     ) -> None:
         assert (structure is Structure.TRANSPARENT) == (record_length == 0)
         assert record_length == 0 or (len(content) % record_length == 0 and record_length <= 255)
-        self.fid, self.name, self.content = fid, name, bytes(content)
+        self.fid, self.name, self.content = fid, name, content
         self.structure, self.record_length = structure, record_length
         self.read, self.update, self.increase, self.sfi = read, update, increase, sfi
 
@@ -148,6 +153,8 @@ class Ef:
 
 class Df:
     """A dedicated file: MF, DF, or ADF when `aid` is given. Children are added once, when the card is built."""
+
+    __slots__ = ("aid", "applications", "dfs", "efs", "fid", "name", "parent")
 
     def __init__(self, fid: int, name: str, *, aid: bytes | None = None) -> None:
         self.fid, self.name, self.aid = fid, name, aid

@@ -18,6 +18,7 @@ from simcard.uicc.milenage import derive_opc
 DF_SYSTEM, EF_SIM_AUTH_KEY, EF_AUTH_KEY = 0xA515, 0x6F20, 0xAF20
 # A TUAK record with the longer K: configuration (3), TOPc (32), K (32). The others take 33 of it.
 LENGTH = 67
+EMPTY = b"\xff" * LENGTH
 SHORT = 33
 
 _NIBBLES = {"comp128v1": 1, "comp128v2": 2, "comp128v3": 3, "milenage": 4, "tuak": 6, "xor": 15}
@@ -31,8 +32,10 @@ _TUAK_LENGTHS = b"\x01\x01"
 class KeyFile(Ef):
     """One of the key files. `write` is told (offset, octets) of each update, and may raise `StatusError`."""
 
+    __slots__ = ("write",)
+
     def __init__(self, fid: int, name: str) -> None:
-        super().__init__(fid, name, b"\xff" * LENGTH, read=Access.NEVER, update=Access.ADM)
+        super().__init__(fid, name, EMPTY, read=Access.NEVER, update=Access.ADM)
         self.write: Callable[[int, bytes], None] = _refuse
 
     def update_binary(self, offset: int, data: bytes) -> None:

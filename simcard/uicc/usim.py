@@ -5,6 +5,8 @@ Everything starts empty; `identity.write_identity` fills in one account. K and O
 
 from __future__ import annotations
 
+from functools import cache
+
 from ota.profile import SPN_CHARACTERS
 from simcard.uicc.coding import MSISDN_RECORD, SMSP_RECORD
 from simcard.uicc.files import (
@@ -159,7 +161,7 @@ def make_ef(
     fid: int, name: str, size: int, read: Access, update: Access, *, content: bytes = b"", sfi: int | None = None
 ) -> Ef:
     """A transparent EF of `size` octets, filled up with FF."""
-    return Ef(fid, name, content.ljust(size, b"\xff"), read=read, update=update, sfi=sfi)
+    return Ef(fid, name, _fill(content, size), read=read, update=update, sfi=sfi)
 
 
 def make_records(
@@ -177,13 +179,19 @@ def make_records(
     return Ef(
         fid,
         name,
-        content.ljust(length, b"\xff") * number,
+        _fill(content, length, number),
         structure=Structure.LINEAR_FIXED,
         record_length=length,
         read=read,
         update=update,
         sfi=sfi,
     )
+
+
+@cache
+def _fill(content: bytes, length: int, number: int = 1) -> bytes:
+    """What a file begins with, one object for all cards of a process."""
+    return content.ljust(length, b"\xff") * number
 
 
 def no_plmns() -> bytes:
