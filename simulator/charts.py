@@ -142,7 +142,7 @@ def draw_latency(sendings: Sequence[Sending]) -> str:
         return _nothing("nothing was sent")
     first, slot = _time_axis(sendings)
     most = max(sending.seconds for sending in sendings)
-    span = max(slot * _POINTS, max(sending.began for sending in sendings) - first)
+    span = slot * (1 + int((max(sending.began for sending in sendings) - first) / slot))
     height, base, left, right = 260, 220, 60, WIDTH - 150
     parts = _grid(most, left, right, base, 190, lambda value: f"{value:.2f} s")
     shown = sendings if len(sendings) <= 4000 else sorted(sendings, key=lambda one: -one.seconds)[:4000]

@@ -75,7 +75,7 @@ async def end(plan: "Plan", engine: Engine, cards: CardBook, site: Site, tell: T
     found = [
         *checks.check_money(audited, await _accounts(site)),
         checks.check_audit(audited, log, {"size": size, "root": root}),
-        checks.check_refusals(outcomes),
+        checks.check_refusals(outcomes, revoked=bool(engine.spares)),
         *checks.check_records(engine, truth, log, cards),
         checks.check_profiles(log, cards, registrations, {op.id: op.plmn for op in site.world.operators}),
         checks.check_leaks(log, len(secrets)),

@@ -68,6 +68,8 @@ class Engine:
         self.evidence = EvidenceBook(self, device)
         self.signers = list(range(len(world.operators) + 1))
         """Which key an operator signs with: its place among the desk's. The last is the issuer's."""
+        self.spares: dict[int, int] = {}
+        """Keys in reserve, of operators whose first is going to be revoked."""
         self.codes: Counter[str] = Counter()
         self.attempts: list[Attempt] = []
 
@@ -130,9 +132,24 @@ class Engine:
         return outcome
 
     async def send(self, kind: str, orders: Sequence[tuple[int, Message]]) -> list[Answered]:
-        """Send what operators (by number) sign, and count what was refused."""
+        """Send what operators (by number) sign, and count what was refused.
+
+        Who is told that its key is not valid takes its spare one from then on, and says again what it said.
+        """
         answers = await self.desk.send(kind, [(self.signers[operator], message) for operator, message in orders])
         self.count(kind, answers)
+        again = [
+            place
+            for place, ((operator, _), answer) in enumerate(zip(orders, answers, strict=True))
+            if answer.code == "key-not-valid" and operator in self.spares
+        ]
+        if again:
+            for place in again:
+                self.signers[orders[place][0]] = self.spares[orders[place][0]]
+            parts = [(self.signers[orders[place][0]], orders[place][1]) for place in again]
+            for place, answer in zip(again, await self.desk.send(kind, parts), strict=True):
+                answers[place] = answer
+            self.count(kind, [answers[place] for place in again])
         return answers
 
     def count(self, kind: str, answers: Sequence[Answered]) -> None:

@@ -37,9 +37,13 @@ def list_contradictions(table: dict[str, Any], lines: Lines, complaints: list[Co
     for number, one in tables_of(table, "faults"):
         target = one.get("target", "ledger")
         nodes = ["ledger", *(str(op.get("id")) for op in operators.values() if op.get("node") or op.get("cards"))]
-        wanted = list(ids) if one.get("kind") == "revoke-key" else nodes
-        if target not in wanted:
-            complain(("faults", number, "target"), f"{target!r} has no node to fail: {_known(wanted)}")
+        if one.get("kind") == "revoke-key":
+            without = sorted(set(ids) - set(nodes))
+            if target not in without:
+                words = f"{target!r} is no operator without a node, whose key may be revoked: {_known(without)}"
+                complain(("faults", number, "target"), words)
+        elif target not in nodes:
+            complain(("faults", number, "target"), f"{target!r} has no node to fail: {_known(nodes)}")
     _check_times(table, complain)
     smsc = table.get("smsc")
     delay = smsc.get("delay_s") if isinstance(smsc, dict) else None

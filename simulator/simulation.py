@@ -24,6 +24,7 @@ from simulator.card_book import open_card_book
 from simulator.desk import Access, Desk, open_desk
 from simulator.ending import Ending, end
 from simulator.engine import Engine
+from simulator.faults import Faults, revoked_operators, spare_seed
 from simulator.journal import RUN_FILE, Journal, Run
 from simulator.population import draw_population, draw_trips
 from simulator.scenario import Scenario
@@ -93,6 +94,7 @@ def start_anew(folder: Path) -> None:
 
 def _access(site: Site) -> Access:
     seeds = [bytes(signer.key) for signer in (*site.signers, site.issuer.signer) if signer is not None]
+    seeds += [spare_seed(site, site.world.operators[number].id) for number in revoked_operators(site)]
     return Access(url=site.ledger_url, log=str(site.log_key), seeds=tuple(seeds))
 
 
@@ -108,6 +110,7 @@ async def play(plan: Plan, engine: Engine, travellers: Travellers, site: Site, b
     steps, began, first = plan.scenario.steps, time.monotonic(), engine.step
     if first:
         board.tell(f"{first} of {steps} steps were done by an earlier run: going on from there")
+    faults = Faults(site, engine, board.tell)
     await engine.prepare()
     await travellers.open()
     while engine.step < steps:
@@ -115,8 +118,10 @@ async def play(plan: Plan, engine: Engine, travellers: Travellers, site: Site, b
             ahead = (engine.step - first) * plan.scenario.step_hours * 3600 / plan.speed
             await asyncio.sleep(max(0.0, began + ahead - time.monotonic()))
         step = engine.step
+        await faults.prepare(step)
         async with asyncio.TaskGroup() as group:
             cards = group.create_task(travellers.step(step))
+            group.create_task(faults.strike(step))
             unsampled = group.create_task(engine.run_step(await _balances(site)))
         outcome = unsampled.result()
         cards.result()

@@ -76,6 +76,15 @@ class LivingNodes(Nodes):
         self._nodes.remove(node)
         _kill_session(node)
 
+    async def freeze(self, name: str, pause_s: float) -> None:
+        """Stop a node and all its workers for a while."""
+        node = next(node for node in self._nodes if node.name == name)
+        os.killpg(node.process.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(pause_s)
+        finally:
+            os.killpg(node.process.pid, signal.SIGCONT)
+
     def end_left_over(self, folder: Path) -> int:
         """End what a killed simulator left running in `folder`; how many that were."""
         pids = msgspec.json.decode(self._register.read_bytes(), type=list[int]) if self._register.exists() else []
@@ -158,6 +167,10 @@ class Site:
         await asyncio.sleep(pause_s)
         self.start(name)
         await self.processes.wait_ready()
+
+    async def freeze(self, name: str, pause_s: float) -> None:
+        """Stop a node's processes where they stand, connections open, and let them go on after a while."""
+        await self.processes.freeze(name, pause_s)
 
     async def restart_database(self, pause_s: float = 0.0) -> None:
         """Stop PostgreSQL under everybody's feet and start it again."""

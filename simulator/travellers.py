@@ -13,6 +13,7 @@ import secrets
 import time
 from typing import Any, Final
 
+import httpx
 import msgspec
 
 from settlement.ledger.messages import Terms, UsageRecord
@@ -33,6 +34,9 @@ DAY_MS: Final = 86_400_000
 ORDER_WAIT_S: Final = 60.0
 DELIVERY_WAIT_S: Final = 120.0
 """A profile is some ten short messages; on a network that loses a quarter of them it takes a few rounds."""
+TRIES: Final = 6
+PAUSE_S: Final = 3.0
+"""Times that a node which is down is tried again, and the first pause: 45 s together, longer than a restart."""
 SETTLE_WAIT_S: Final = 120.0
 """A node follows the whole of its operator's log, the unsampled many included, before it comes to this."""
 
@@ -66,19 +70,28 @@ class Travellers:
         await for_all(self.book.travellers, lambda traveller: self._advance(traveller, step))
 
     async def _advance(self, traveller: Traveller, step: int) -> None:
-        try:
-            if traveller.stage == "home" and step >= traveller.buy_step:
-                await self._buy(traveller)
-            if traveller.stage == "bought" and step >= traveller.start_step:
-                await self._travel(traveller)
-            if traveller.stage == "abroad":
-                await self._use(traveller, step)
-                if step >= traveller.end_step:
-                    await self._return(traveller)
-        except DemoError as error:
-            traveller.stage, traveller.why = "failed", str(error)[:300]
-            self._tell(f"{traveller.label}: {traveller.why}")
+        for attempt in range(1, TRIES + 1):
+            try:
+                await self._do_due(traveller, step)
+            except DemoError as error:
+                lost = isinstance(error.__context__, httpx.TransportError)
+                if lost and attempt < TRIES:  # its node is down: it will be up again
+                    await asyncio.sleep(PAUSE_S * attempt)
+                    continue
+                traveller.stage, traveller.why = "failed", str(error)[:300]
+                self._tell(f"{traveller.label}: {traveller.why}")
+            break
         self.book.save(self._site.folder)
+
+    async def _do_due(self, traveller: Traveller, step: int) -> None:
+        if traveller.stage == "home" and step >= traveller.buy_step:
+            await self._buy(traveller)
+        if traveller.stage == "bought" and step >= traveller.start_step:
+            await self._travel(traveller)
+        if traveller.stage == "abroad":
+            await self._use(traveller, step)
+            if step >= traveller.end_step:
+                await self._return(traveller)
 
     # made ready
 
