@@ -138,7 +138,8 @@ def _assemble(
         )
         for network in own.networks
     }
-    subscribers, reports = Subscribers(database, cards), CardReports(database, cards)
+    subscribers = Subscribers(database, cards)
+    reports = CardReports(database, cards, subscribers.find_number)
     carrier = None
     if own.carrier is not None:
         carrier = open_carrier(own.carrier, http, keys.secret("carrier").decode(), reports.find_number, reports.take)

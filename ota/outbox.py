@@ -182,8 +182,8 @@ class PostgresOutbox:
     """
 
     def __init__(self, engine: AsyncEngine, cipher: KeyCipher) -> None:
-        self._engine = engine
-        self._cipher = cipher
+        self.engine = self._engine = engine
+        self.cipher = self._cipher = cipher
         self._appends = Gathering(self._append_all)
         self._attempts = Gathering(self._begin_all)
         self._arrivals = Gathering(self._note_all)
@@ -208,10 +208,19 @@ class PostgresOutbox:
         async with self._engine.begin() as connection:
             await connection.execute(statement)
 
-    async def card(self, iccid: str) -> CardKeys:
-        """The card's keys; raises `OutboxError` for an unknown card."""
+    async def card(self, iccid: str, *, key_index: int | None = None) -> CardKeys:
+        """The card's keys in use; or those of an index, which a card may have besides while they are replaced.
+
+        Raises `OutboxError` for an unknown card, or an index of which it has no keys.
+        """
+        in_use = select(cards.c.sealed_keys).where(cards.c.iccid == iccid)
+        besides = select(other_keys.c.sealed_keys).where(other_keys.c.iccid == iccid)
         async with self._engine.connect() as connection:
-            sealed = await connection.scalar(select(cards.c.sealed_keys).where(cards.c.iccid == iccid))
+            if key_index is not None:
+                in_use = in_use.where(cards.c.key_index == key_index)
+            sealed = await connection.scalar(in_use)
+            if sealed is None and key_index is not None:
+                sealed = await connection.scalar(besides.where(other_keys.c.key_index == key_index))
         return self._open(iccid, sealed)
 
     async def append(self, iccid: str, commands: int, encode: Encode) -> StoredPacket:

@@ -1,6 +1,6 @@
 """Where cards are reached now: account reports, which cards send by themselves after each change of account.
 
-    reports = CardReports(database, cards)
+    reports = CardReports(database, cards, subscribers.find_number)
     await reports.take("+971580001234", user_data)     # of a short message to us that is no proof of receipt
     number = await reports.find_number(iccid)          # where the next packet to that card goes
 
@@ -12,6 +12,7 @@ home, and the number we gave the subscriber. Reports get lost as all short messa
 to the reported number goes to the home number at its next attempt, and so on in turn.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -20,10 +21,9 @@ from prometheus_client import Counter
 
 from marketplace.ledger_link.outbox import now_ms
 from marketplace.operator_database import Database, execute, fetch_one
-from marketplace.operator_problems import Refusal
 from ota.outbox import OutboxError, PostgresOutbox
 from ota.scp80.parameters import ScpError
-from ota.scp80.report import ReportError, decode_report, peek_report
+from ota.scp80.report import decode_report, peek_report
 
 NUMBER_MAX: Final = 16
 """+ and the 15 digits of E.164: what a message can be sent to."""
@@ -37,13 +37,13 @@ ON CONFLICT (iccid) DO UPDATE SET slot = excluded.slot, plmn = excluded.plmn, fi
 WHERE card_reports.counter < excluded.counter
 """
 _FIND: Final = """
-SELECT subscribers.iccid, subscribers.msisdn AS home_number, report.slot, report.plmn, report.smsc,
-    report.received_ms AS reported_ms, nullif(report.number, '') AS reported_number,
+SELECT CAST(:home AS text) AS home_number, report.slot, report.plmn, report.smsc, report.received_ms AS reported_ms,
+    nullif(report.number, '') AS reported_number,
     EXISTS (SELECT FROM card_slots WHERE card_slots.iccid = report.iccid AND card_slots.slot = report.slot
         AND card_slots.fingerprint = report.fingerprint) AS holds,
-    coalesce((SELECT attempts FROM ota_packets WHERE ota_packets.iccid = subscribers.iccid
+    coalesce((SELECT attempts FROM ota_packets WHERE ota_packets.iccid = :iccid
         ORDER BY prepared_at DESC, counter DESC LIMIT 1), 0) AS attempts
-FROM subscribers LEFT JOIN card_reports AS report USING (iccid) WHERE subscribers.iccid = :iccid
+FROM (SELECT) AS always LEFT JOIN card_reports AS report ON report.iccid = :iccid
 """
 
 
@@ -53,7 +53,6 @@ class Reach(Struct, frozen=True):
     `holds`: the slot still has the profile that the report is about, so that the reported number is the card's.
     """
 
-    iccid: str
     home_number: str
     slot: int | None
     plmn: str | None
@@ -73,10 +72,10 @@ class Reach(Struct, frozen=True):
 
 
 class CardReports:
-    """Takes reports, and answers where a card is."""
+    """Takes reports, and answers where a card is; `find_home(iccid)` is the number we gave its subscriber."""
 
-    def __init__(self, database: Database, cards: PostgresOutbox) -> None:
-        self._database, self._cards = database, cards
+    def __init__(self, database: Database, cards: PostgresOutbox, find_home: Callable[[str], Awaitable[str]]) -> None:
+        self._database, self._cards, self._find_home = database, cards, find_home
         self._log = structlog.get_logger(__name__)
 
     async def take(self, sender: str, user_data: bytes) -> None:
@@ -90,9 +89,7 @@ class CardReports:
 
     async def _take(self, sender: str, user_data: bytes) -> str:
         iccid, kid = peek_report(user_data)
-        card = await self._cards.card(iccid)
-        if kid.key_index != card.key_index:
-            raise ReportError(f"the report is under key set {kid.key_index}, the card's key set in use is another")
+        card = await self._cards.card(iccid, key_index=kid.key_index)
         report = decode_report(user_data, card.keys)
         number = report.msisdn or sender
         if not (number.removeprefix("+").isdigit() and len(number) <= NUMBER_MAX):
@@ -114,10 +111,10 @@ class CardReports:
 
     async def find(self, iccid: str) -> Reach:
         """What is known of a card. Raises Refusal `not-found`."""
+        home = await self._find_home(iccid)
         async with self._database.read() as connection:
-            found = await fetch_one(connection, Reach, _FIND, iccid=iccid)
-        if found is None:
-            raise Refusal("not-found", "no subscriber has this card")
+            found = await fetch_one(connection, Reach, _FIND, iccid=iccid, home=home)
+        assert found is not None, "the join is an outer one"
         return found
 
     async def find_number(self, iccid: str) -> str:

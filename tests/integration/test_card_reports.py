@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 import pytest_asyncio
+from sqlalchemy import insert
 
 from landfall.migrations import upgrade
 from landfall.postgres import Server
@@ -18,8 +19,11 @@ from marketplace.operator_node import MIGRATIONS
 from marketplace.subscribers.reports import CardReports
 from marketplace.subscribers.service import NewCard, NewSubscriber, Subscribers, free_slot, reserve_slot, update_slot
 from ota.delivery import AbsentCard, Outcome, Verdict, deliver, prepare
-from ota.outbox import KeyCipher, PostgresOutbox
+from ota.keysets import CardKeys
+from ota.outbox import KeyCipher, PostgresOutbox, other_keys
 from ota.profile import MobileProfile, delete_slot, fingerprint, list_slots, parse_slot_list, store_slot
+from ota.scp80.packet import KeySet
+from ota.scp80.parameters import KeyByte
 from ota.scp80.report import decode_report, encode_report
 from ota.scp80.sms import parse_submit
 from ota.smpp.carrier import SmppCarrier
@@ -118,7 +122,8 @@ async def open_home(dsn: str, faults: Faults) -> AsyncIterator[Home]:
     await asyncio.to_thread(upgrade, dsn, MIGRATIONS)
     database = Database(dsn)
     cards = PostgresOutbox(database.engine, KeyCipher(lambda clear, _: clear, lambda sealed, _: sealed))
-    subscribers, reports = Subscribers(database, cards), CardReports(database, cards)
+    subscribers = Subscribers(database, cards)
+    reports = CardReports(database, cards, subscribers.find_number)
     card = NewCard(iccid=ICCID, kic=OTA.kic_key.hex(), kid=OTA.kid_key.hex())
     subscriber = await subscribers.add(NewSubscriber(name="Anna Example", msisdn=MSISDN, card=card))
     field = Field()
@@ -223,6 +228,21 @@ async def test_a_forged_report_changes_nothing(home: Home) -> None:
     stranger = msgspec.structs.replace(report, iccid="8970199000000000025")
     await home.reports.take(sender, encode_report(stranger, OTA))
     assert await home.reports.find(ICCID) == before
+
+
+async def test_a_report_under_the_key_set_that_was_just_replaced_counts(home: Home) -> None:
+    fresh = KeySet(kic=KeyByte(2, 2), kid=KeyByte(2, 2), kic_key=bytes(16), kid_key=bytes(range(16)))
+    former = home.cards._cipher.seal_card(await home.cards.card(ICCID))
+    await home.cards.add_card(CardKeys(iccid=ICCID, keys=fresh))
+    await home.travel("262")
+    (sender, tpdu) = home.bag.seen[-1]
+    await home.reports.take(sender, parse_submit(tpdu).user_data)
+    assert (await home.reports.find(ICCID)).slot is None, "a key set that the card no longer has"
+    row = {"iccid": ICCID, "key_index": 1, "sealed_keys": former, "counter": 9, "state": "former", "label": "test"}
+    async with home.database.begin() as connection:
+        await connection.execute(insert(other_keys).values(row))
+    await home.reports.take(sender, parse_submit(tpdu).user_data)
+    assert (await home.reports.find(ICCID)).slot == 1
 
 
 async def test_where_the_report_was_lost_the_next_attempt_tries_the_other_number(home: Home) -> None:
