@@ -15,7 +15,9 @@ from loadtests.load.user import LandfallUser
 from settlement.ledger.messages import PlaceRequest
 
 SERVED_SHARE: Final = 0.2
-"""So many requests are on metered offers of visited operators that will answer; the rest are bundles of anybody."""
+"""So many requests of a sequence are on the metered offer of one visited operator that will answer; the rest are on
+anybody's bundles.
+"""
 METERED_ESCROW: Final = PRICE
 """Covers some 1,000,000 blocks at a micro-unit each: more than the reports of a run."""
 
@@ -29,20 +31,24 @@ class Buyer(LandfallUser):
         """Sign and send one sequence of requests."""
         begun = time.perf_counter()
         home = random.choice(self.session.actors)
-        messages = [self._request(home) for _ in range(self.session.plan.sequence)]
+        served = [actor for actor in self.session.actors[: self.session.plan.serving] if actor is not home]
+        chosen = random.choice(served) if served else None
+        messages = [
+            self._request(home, chosen if random.random() < SERVED_SHARE else None)
+            for _ in range(self.session.plan.sequence)
+        ]
         await self.session.send(turn, home, "request", messages, begun=begun)
 
-    def _request(self, home: Actor) -> PlaceRequest:
-        serving = self.session.plan.serving
-        metered = serving > 1 and random.random() < SERVED_SHARE
-        visited = home
+    def _request(self, home: Actor, served: Actor | None) -> PlaceRequest:
+        """A request on the metered offer of `served`, or on the bundle of any other operator."""
+        visited = served or home
         while visited is home:
-            visited = self.session.actors[random.randrange(serving)] if metered else random.choice(self.session.actors)
+            visited = random.choice(self.session.actors)
         return self.session.ledger.make(
             PlaceRequest,
-            offer=visited.metered if metered else visited.bundle,
+            offer=visited.metered if served else visited.bundle,
             user_id=f"{random.getrandbits(128):032x}",
             delivery_key=home.seal_key,
-            escrow=METERED_ESCROW if metered else PRICE,
+            escrow=METERED_ESCROW if served else PRICE,
             ends=now_ms() + 5 * DAY_MS,
         )

@@ -18,6 +18,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -143,13 +144,14 @@ def _take(read: Journals, waiting: dict[int, Sent], record: object, name: str) -
 def _take_answers(read: Journals, sent: Sent, answered: Answered) -> None:
     codes = iter(answered.codes)
     places = zip(_split(sent.ids, ID), _split(answered.indices, PLACE), _split(answered.leaves, LEAF), strict=True)
-    for entry, place, leaf in places:
+    records = chain(sent.records, repeat(0))
+    for (entry, place, leaf), count in zip(places, records, strict=False):
         if place == REJECTED:
             read.rejected[entry] = next(codes, "?")
         else:
             read.acks.append(Ack(entry, sent.sender, int.from_bytes(place, "big"), leaf))
             read.kinds[sent.kind] += 1
-            read.records += sent.units
+            read.records += count
 
 
 def _split(octets: bytes, width: int) -> list[bytes]:

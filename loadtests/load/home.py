@@ -2,8 +2,8 @@
 
     async with open_home(folder, server, ledger, issuer) as node:     # a HomeNode for the plan
 
-The insurer sells codes, which need no card, so that purchases load the storefront and the ledger; OTA jobs go by SMPP to
-software cards in phones, in this process. Both operators are admitted by the ledger's issuer; the home is funded.
+The insurer sells codes, which need no card, so that purchases load the storefront and the ledger; OTA jobs go by SMPP
+to software cards in phones, in this process. Both operators are admitted by the ledger's issuer; the home is funded.
 """
 
 import asyncio

@@ -8,8 +8,8 @@
     for record in read_journal(path): …        # raises JournalError where a record is damaged or the end is missing
 
 The file is records of msgpack, each behind its length as uint32. The last one, `Closed`, has the SHA-256 of all before
-it: a worker that died, a file that was cut or edited is noticed. A sequence without an answer is *unknown*: it is looked
-up by id. Some 60 octets a transaction.
+it: a worker that died, a file that was cut or edited is noticed. A sequence without an answer is *unknown*: it is
+looked up by id. Some 60 octets a transaction.
 """
 
 import hashlib
@@ -43,14 +43,14 @@ class Opened(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Sent(Struct, frozen=True, tag=True, array_like=True):
-    """A sequence by `sender` that is about to be sent: ids of 16 octets, one after the other. `kind`, `units`: what
-    each entry is, and how many usage records they carry together.
+    """A sequence by `sender` that is about to be sent: ids of 16 octets, one after the other; what each entry is, and
+    for usage reports how many records each has.
     """
 
     number: int
     sender: str
     kind: str
-    units: int
+    records: tuple[int, ...]
     ids: bytes
 
 
@@ -121,10 +121,10 @@ class Journal:
     ) -> None:
         self.close()
 
-    def sent(self, sender: str, kind: str, ids: Sequence[UUID], units: int = 0) -> int:
+    def sent(self, sender: str, kind: str, ids: Sequence[UUID], records: Sequence[int] = ()) -> int:
         """Note what is about to be sent; the number to answer it under."""
         self._sequences += 1
-        self._write(Sent(self._sequences, sender, kind, units, b"".join([one.bytes for one in ids])))
+        self._write(Sent(self._sequences, sender, kind, tuple(records), b"".join([one.bytes for one in ids])))
         self._file.flush()  # out of this process before the octets are, so that a killed worker has it
         return self._sequences
 

@@ -7,6 +7,7 @@ their turn, the journal is closed and goes to the master in pieces; only then do
 missing in the run folder, and the check says so.
 """
 
+import json
 import logging
 import os
 import time
@@ -20,7 +21,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.load import auditing, buying, reading, subscribing, visiting
 from loadtests.load.bridge import Bridge
-from loadtests.load.locust_settings import JOURNALS, PLAN_VARIABLE
+from loadtests.load.locust_settings import ERRORS, JOURNALS, PLAN_VARIABLE
 from loadtests.load.plan import Plan, PlanError, Role
 from loadtests.load.session import DURABLE, Session
 from loadtests.load.user import LandfallUser
@@ -126,6 +127,7 @@ class Master:
         runner.register_message("journal", self._take)
         events.test_stop.add_listener(self._end)
         events.test_start.add_listener(lambda **_: runner.greenlet.spawn(self._tell))
+        events.quitting.add_listener(self._write_errors)
 
     def _tell(self) -> None:
         """A line now and then for who watches."""
@@ -160,6 +162,10 @@ class Master:
                 gevent.sleep(0.1)
         for name in self.open:
             log.error("the journal of worker %s has not arrived", name)
+
+    def _write_errors(self, **_: Any) -> None:
+        errors = [{"error": one["msg"], "count": one["count"]} for one in self.runner.exceptions.values()]
+        PLAN_PATH.with_name(ERRORS).write_text(json.dumps(errors))
 
 
 def begin(runner: Any, **_: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from landfall.errors import LandfallError
 from loadtests.load.check import check_run
-from loadtests.load.locust_settings import JOURNALS, PLAN_VARIABLE
+from loadtests.load.locust_settings import ERRORS, JOURNALS, PLAN_VARIABLE
 from loadtests.load.plan import PLAN_FILE, Plan
 from loadtests.load.result import Result, make_result
 
@@ -60,7 +60,10 @@ async def run_load(plan: Plan, folder: Path, *, host: str = LOOPBACK, port: int,
         raise LoadError(f"Locust's master ended with status {status}. The end of its log:\n{_tail(folder, 'master')}")
     stats: list[dict[str, Any]] = json.loads((folder / f"{STATS}.json").read_text())
     (folder / f"{STATS}.json").unlink()
+    errors: list[dict[str, Any]] = json.loads((folder / ERRORS).read_text())
+    (folder / ERRORS).unlink()
     finding = await check_run(plan, folder / JOURNALS, plan.workers)
+    finding.add("a user's turn ended in an error", (f"{one['error']} ({one['count']} times)" for one in errors))
     return make_result(plan, stats, finding)
 
 

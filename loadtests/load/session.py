@@ -98,17 +98,24 @@ class Session:
         return self._readers[trader.key.operator]
 
     async def send(
-        self, turn: Turn, actor: Actor, kind: str, messages: Sequence[Message], *, begun: float, units: int = 0
+        self,
+        turn: Turn,
+        actor: Actor,
+        kind: str,
+        messages: Sequence[Message],
+        *,
+        begun: float,
+        records: Sequence[int] = (),
     ) -> list[Receipt | Rejection]:
         """Sign, journal, send and prove one sequence. Empty where no answer came, or none that can be believed."""
         envelopes = [actor.signer.sign(message) for message in messages]
-        number = self.journal.sent(actor.id, kind, [message.id for message in messages], units)
+        number = self.journal.sent(actor.id, kind, [message.id for message in messages], records)
         sent = time.perf_counter()
         try:
             answers = await self.ledger.send_all(envelopes)
         except (Unreachable, Untrusted, Rejected) as error:
             return self._miss(turn, number, kind, begun, len(messages), error)
-        turn.add(HTTP, f"{kind} × {len(messages)}", sent)
+        turn.add(HTTP, f"sequence: {kind}", sent)
         self.journal.answered(number, answers)
         try:
             await self.ledger.settle()

@@ -50,7 +50,7 @@ class LandfallUser(User):
         """One turn, and what it measured."""
         turn = Turn()
         try:
-            self.bridge.run(self._take(turn))
+            self.bridge.run(self._act(turn))
         finally:
             self._fire(turn)
 
@@ -58,7 +58,7 @@ class LandfallUser(User):
         """What the role does once."""
         raise NotImplementedError
 
-    async def _take(self, turn: Turn) -> None:
+    async def _act(self, turn: Turn) -> None:
         try:
             await self.turn(turn)
         except (Rejected, Unreachable, Untrusted, OSError) as error:

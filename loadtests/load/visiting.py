@@ -7,7 +7,7 @@ active. Sequence numbers of reports count without gaps for each request.
 
 import random
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -33,6 +33,7 @@ from settlement.ledger.messages import (
 REQUESTS_A_REPORT: Final = 20
 RECORDS_A_REQUEST: Final = 30
 """600 records a report: what fills an entry of realistic records by half."""
+REPORTS_A_CALL: Final = 4
 REPORTS: Final = 3
 """Reports on a request before it is closed."""
 MOST_OCTETS: Final = 5_000
@@ -42,9 +43,10 @@ NO_PAYLOAD: Final = "0" * 64
 
 
 class Active(Struct):
-    """A request that is used: when it began, and how many reports there were."""
+    """A request that is used: whose, since when, and how many reports there were."""
 
     request: UUID
+    home: str
     minute: int
     reports: int = 0
 
@@ -59,8 +61,8 @@ class Visited(LandfallUser):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self.waiting: deque[UUID] = deque()
-        self.active: deque[Active] = deque()
+        self.waiting: deque[tuple[UUID, str]] = deque()
+        self.active: defaultdict[str, deque[Active]] = defaultdict(deque)  # by home operator: a report is to one
 
     def on_start(self) -> None:
         """Take an operator that no other user is."""
@@ -84,7 +86,7 @@ class Visited(LandfallUser):
         turn.add(HTTP, "own entries, a page", begun)
         for entry in entries:
             if entry.sender != self.actor.id and isinstance(message := message_of(entry), PlaceRequest):
-                self.waiting.append(message.id)
+                self.waiting.append((message.id, entry.sender))
         if entries:
             followed[self.actor.id] = entries[-1].index
 
@@ -93,34 +95,42 @@ class Visited(LandfallUser):
         taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), self.session.plan.sequence))]
         if not taken:
             return
-        accepts = [make(AcceptRequest, request=request, payload=NO_PAYLOAD) for request in taken]
+        accepts = [make(AcceptRequest, request=request, payload=NO_PAYLOAD) for request, _ in taken]
         answers = await self.session.send(turn, self.actor, "accept", accepts, begun=begun)
-        taken = [request for request, answer in zip(taken, answers, strict=False) if isinstance(answer, Receipt)]
-        begun = time.perf_counter()
-        activations = [make(ActivateRequest, request=request, at=minute) for request in taken]
-        if not activations:
+        taken = [one for one, answer in zip(taken, answers, strict=False) if isinstance(answer, Receipt)]
+        if not taken:
             return
+        begun = time.perf_counter()
+        activations = [make(ActivateRequest, request=request, at=minute) for request, _ in taken]
         answers = await self.session.send(turn, self.actor, "activate", activations, begun=begun)
-        for request, answer in zip(taken, answers, strict=False):
+        for (request, home), answer in zip(taken, answers, strict=False):
             if isinstance(answer, Receipt):
-                self.active.append(Active(request, minute))
+                self.active[home].append(Active(request, home, minute))
 
     async def _report(self, turn: Turn) -> None:
-        if not self.active:
+        used = [self._next(home) for home in list(self.active)[:REPORTS_A_CALL]]
+        if not used:
             return
         begun = time.perf_counter()
-        used = [self.active.popleft() for _ in range(min(len(self.active), REQUESTS_A_REPORT))]
-        groups = tuple(UsageGroup(one.request, one.reports + 1, _draw_records(one.minute)) for one in used)
-        report = self.session.ledger.make(ReportUsage, groups=groups)
-        records = RECORDS_A_REQUEST * len(used)
-        answers = await self.session.send(turn, self.actor, "usage report", [report], begun=begun, units=records)
-        if not answers or not isinstance(answers[0], Receipt):
-            return  # these are left as they are: whether the report counts is not known, or it was refused
-        for one in used:
-            one.reports += 1
-        over = [one for one in used if one.reports >= REPORTS]
-        self.active.extend(one for one in used if one.reports < REPORTS)
+        reports = [self.session.ledger.make(ReportUsage, groups=tuple(map(_draw_group, part))) for part in used]
+        records = [RECORDS_A_REQUEST * len(part) for part in used]
+        answers = await self.session.send(turn, self.actor, "usage report", reports, begun=begun, records=records)
+        over: list[Active] = []
+        for part, answer in zip(used, answers, strict=False):
+            if not isinstance(answer, Receipt):
+                continue  # these are left as they are: the report was refused, or whether it counts is not known
+            for one in part:
+                one.reports += 1
+                (self.active[one.home] if one.reports < REPORTS else over).append(one)
         await self._close(turn, over)
+
+    def _next(self, home: str) -> list[Active]:
+        """What the next report to a home operator is about."""
+        active = self.active[home]
+        part = [active.popleft() for _ in range(min(len(active), REQUESTS_A_REPORT))]
+        if not active:
+            del self.active[home]
+        return part
 
     async def _close(self, turn: Turn, over: Sequence[Active]) -> None:
         begun = time.perf_counter()
@@ -129,7 +139,9 @@ class Visited(LandfallUser):
             await self.session.send(turn, self.actor, "close", closes, begun=begun)
 
 
-def _draw_records(minute: int) -> tuple[UsageRecord, ...]:
-    return tuple(
-        UsageRecord("data", minute, 120, 60, random.randrange(1, MOST_OCTETS), PLMN) for _ in range(RECORDS_A_REQUEST)
+def _draw_group(one: Active) -> UsageGroup:
+    used = tuple(
+        UsageRecord("data", one.minute, 120, 60, random.randrange(1, MOST_OCTETS), PLMN)
+        for _ in range(RECORDS_A_REQUEST)
     )
+    return UsageGroup(one.request, one.reports + 1, used)
