@@ -27,7 +27,13 @@ from marketplace.operators.controller import OperatorController
 from marketplace.payloads.controller import PayloadController
 from marketplace.problems import EXCEPTION_HANDLERS
 from marketplace.requests.controller import RequestController
-from marketplace.settling.controller import CycleController, DisputeController, ObligationController, ProposalController
+from marketplace.settling.controller import (
+    CycleController,
+    DealController,
+    DisputeController,
+    ObligationController,
+    ProposalController,
+)
 from marketplace.transactions.controller import TransactionController
 
 MAX_BODY: Final = 1024 * 1024
@@ -69,6 +75,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             ObligationController,
             CycleController,
             DisputeController,
+            DealController,
             PayloadController,
             show_rejections,
             static_files(),

@@ -7,27 +7,32 @@ import sys
 from pathlib import Path
 
 from settlement.ledger.cycles import cycle_of
+from settlement.ledger.ids import credit_id
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import leaf_hash
-from settlement.ledger.messages import Mint, Redeem, UpgradeRules
+from settlement.ledger.messages import Mint, Redeem, UpgradeRules, UsageRecord
 from settlement.ledger.settling import (
     AcceptDispute,
     DecideDispute,
+    Direction,
     EscalateDispute,
     ExpireDispute,
     ExpireProposal,
     Pay,
     ProposeCycle,
+    ProposeDeal,
     ProposeInvoice,
     RaiseDispute,
     RefuseProposal,
     RejectDispute,
+    SettleDeal,
     WithdrawDispute,
 )
 from settlement.ledger.state import Obligation, Proposal
 from settlement.netting import Debt, Method, Terms, net
-from settlement.usage.tariff import Metered
-from tests.ledger_model import DAY, MB, SDRT, Member, World, data, terms
+from settlement.usage.deals import Commitment, Rate
+from settlement.usage.tariff import Grading, Metered, Scale, Tax, Tier, Window, Zone
+from tests.ledger_model import DAY, HOUR, MB, SDRT, Member, World, data, terms
 from tests.market_story import tell_story, write_golden
 
 
@@ -41,6 +46,7 @@ def tell_story_2() -> World:
     _owe(world, home, visited)
     _net(world, home, visited, insurer)
     _dispute(world, home, visited)
+    _deal(world, home, visited)
     world.digest()
     world.check_money()
     return world
@@ -96,6 +102,44 @@ def _dispute(world: World, home: Member, visited: Member) -> None:
     world.must(home, WithdrawDispute, dispute=made[2])
     world.wait(15 * DAY)
     world.must(visited, ExpireDispute, dispute=made[3])
+
+
+def _deal(world: World, home: Member, visited: Member) -> None:
+    """Two graded directions with commitments and credit, used and settled over two months."""
+    deal, there, back = (world.new_id() for _ in range(3))
+    evening = Zone(name="evening", windows=(Window((1, 2, 3, 4, 5, 6, 7), 18 * 60, 6 * 60),), block_price=500)
+    tiers = Scale("linear", (Tier(0, 2_000), Tier(20 * MB, 1_500)))
+    taxes = (Tax(name="vat", rate=190_000),)
+    tariffs = (
+        Metered(block=MB, grading=Grading(data=tiers, zones=(evening,), taxes=taxes)),
+        Metered(block=MB, block_price=1_000, event_price=70),
+    )
+    ends = world.time + 60 * DAY
+    directions = tuple(
+        Direction(
+            home=each.id,
+            offer=offer,
+            terms=terms(tariff, valid_until=ends, whitelist=(each.id,)),
+            revenue=SDRT,
+            volumes=(Commitment(service="message", units=100, price=50),),
+            credit_limit=30_000,
+        )
+        for each, offer, tariff in zip((home, visited), (there, back), tariffs, strict=True)
+    )
+    fields = {"partner": visited.id, "directions": directions, "starts": world.time, "ends": ends}
+    balanced = (Rate(service="data", block=MB, price=100),)
+    world.agree(world.propose(home, ProposeDeal, id=deal, balanced=balanced, **fields), visited)
+    for month in range(2):
+        for order, server, offer in ((home, visited, there), (visited, home, back)):
+            request = world.active(order, server, offer, escrow=20_000)
+            for sequence in (1, 2):
+                message = UsageRecord("message", world.minute, 60, 0, 3, "DE")
+                world.report(server, request, sequence, data(world.minute, 11 * MB), message)
+                world.wait(9 * HOUR)
+        world.wait(32 * DAY)
+        world.must(visited, SettleDeal, deal=deal, period=month)
+    credit = credit_id(deal, 0, 0)
+    world.must(home, Pay, obligation=credit, amount=world.remaining(credit))
 
 
 if __name__ == "__main__":

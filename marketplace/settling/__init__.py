@@ -1,1 +1,1 @@
-"""What operators agreed on and owe each other: proposals and obligations, for their parties."""
+"""What operators agreed on and owe each other, for the operators it names."""

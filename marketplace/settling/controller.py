@@ -1,4 +1,4 @@
-"""`/v1/proposals`, `/v1/obligations`, `/v1/cycles`, `/v1/disputes`: for the operators they name, and nobody else."""
+"""Proposals, obligations, cycles, disputes and deals: for the operators they name, and nobody else."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,10 +12,22 @@ from marketplace.listing import FIRST, Limit, to_page
 from marketplace.openapi import BEARER
 from marketplace.problems import ProblemError
 from marketplace.requests.repository import Side
-from marketplace.settling.repository import Debt, R, find_cycle, find_own, find_proposal, list_own, list_proposals
+from marketplace.settling.repository import (
+    Debt,
+    R,
+    find_cycle,
+    find_own,
+    find_proposal,
+    list_own,
+    list_periods,
+    list_proposals,
+)
 from settlement.ledger.api import PAGE, Page, Path
 from settlement.ledger.state import (
     Cycle,
+    Deal,
+    DealPeriod,
+    DealState,
     Dispute,
     DisputeState,
     Obligation,
@@ -163,6 +175,50 @@ class DisputeController(Controller):
         Example: `curl -H "authorization: Bearer $TOKEN" …/v1/disputes/01890a5d-ac96-774b-bcce-b302099a8057`
         """
         return await read_own(request, node, Dispute, dispute)
+
+
+class DealController(Controller):
+    """Deals of the caller."""
+
+    path = Path.DEALS
+    tags = ("settlement",)
+    middleware = (BearerAuthentication,)
+    security = BEARER
+
+    @get(summary="Your deals")
+    async def list_own(
+        self,
+        request: Request[Caller, Any, Any],
+        node: Node,
+        state_: Annotated[DealState | None, QueryParameter(name="state")] = None,
+        after: After = FIRST,
+        limit: Limit = PAGE,
+    ) -> Page[Deal]:
+        """Deals by id, with their terms and what is owed on credit now. Their offers are found like all offers.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/deals?state=agreed'`
+        """
+        rows = await list_own(node.store.pool, Deal, request.user, state=state_, after=after, limit=limit + 1)
+        return to_page(rows, limit, lambda row: row.id)
+
+    @get("/{deal:uuid}", summary="One deal")
+    async def read(self, request: Request[Caller, Any, Any], node: Node, deal: FromPath[UUID]) -> Deal:
+        """One deal of the caller.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" …/v1/deals/01890a5d-ac96-774b-bcce-b302099a8057`
+        """
+        return await read_own(request, node, Deal, deal)
+
+    @get("/{deal:uuid}/periods", summary="What a deal came to")
+    async def read_periods(
+        self, request: Request[Caller, Any, Any], node: Node, deal: FromPath[UUID]
+    ) -> Page[DealPeriod]:
+        """Units and charges of each direction, period by period, and when each was settled; at most 36.
+
+        Example: `curl -H "authorization: Bearer $TOKEN" …/v1/deals/01890a5d-ac96-774b-bcce-b302099a8057/periods`
+        """
+        await read_own(request, node, Deal, deal)
+        return Page(tuple(await list_periods(node.store.pool, deal)))
 
 
 async def read_own(request: Request[Caller, Any, Any], node: Node, row_type: type[R], key: UUID) -> R:

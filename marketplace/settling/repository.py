@@ -7,7 +7,7 @@ import asyncpg
 
 from marketplace.access.caller import Caller
 from marketplace.listing import columns_of, read_row
-from settlement.ledger.state import Cycle, Dispute, Obligation, Proposal, Row
+from settlement.ledger.state import Cycle, Deal, DealPeriod, Dispute, Obligation, Proposal, Row
 
 R = TypeVar("R", bound=Row)
 
@@ -16,9 +16,10 @@ Debt = Literal["debtor", "creditor"]
 _PARTIES: Final[dict[type[Row], tuple[str, str]]] = {
     Obligation: ("debtor", "creditor"),
     Dispute: ("home", "visited"),
+    Deal: ("proposer", "partner"),
 }
 """Columns with a row's two parties; nobody is both."""
-_TABLES: Final[dict[type[Row], str]] = {Obligation: "obligations", Dispute: "disputes"}
+_TABLES: Final[dict[type[Row], str]] = {Obligation: "obligations", Dispute: "disputes", Deal: "deals"}
 
 _PROPOSAL: Final = f"SELECT {columns_of(Proposal)} FROM proposals WHERE "  # noqa: S608 - our own column names
 _NAMED: Final = "(proposer = $1 OR parties ? $1)"
@@ -27,6 +28,7 @@ _ONE_CYCLE: Final = f"""
 SELECT {columns_of(Cycle)} FROM cycles WHERE id = $2
 AND ($3 OR EXISTS (SELECT FROM proposals WHERE subject = $2 AND {_NAMED}))
 """  # noqa: S608
+_PERIODS: Final = f"SELECT {columns_of(DealPeriod)} FROM deal_periods WHERE deal = $1 ORDER BY number"  # noqa: S608
 _PROPOSALS: Final = (
     f"{_PROPOSAL} {_NAMED} AND subject > $2 AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR kind = $5) "
     "ORDER BY subject LIMIT $3"
@@ -65,6 +67,11 @@ async def find_own(pool: asyncpg.Pool, row_type: type[R], caller: Caller, key: U
         *(caller.operator, key, caller.oversees),
     )
     return None if row is None else read_row(row_type, row)
+
+
+async def list_periods(pool: asyncpg.Pool, deal: UUID) -> list[DealPeriod]:
+    """The periods of a deal that have traffic or are settled. Whether the caller may see the deal was asked before."""
+    return [read_row(DealPeriod, row) for row in await pool.fetch(_PERIODS, deal)]
 
 
 async def list_proposals(

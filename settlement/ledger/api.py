@@ -40,6 +40,7 @@ class Path:
     OBLIGATIONS: Final = "/v1/obligations"
     CYCLES: Final = "/v1/cycles"
     DISPUTES: Final = "/v1/disputes"
+    DEALS: Final = "/v1/deals"
     ACCOUNT: Final = "/v1/account"
     ENTRIES: Final = "/v1/entries"
     EVENTS: Final = "/v1/events"

@@ -47,7 +47,19 @@ from settlement.ledger.messages import Message
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.settling import Consent, Pay, RefuseProposal
-from settlement.ledger.state import Account, BidRequest, Cycle, Dispute, Key, Obligation, Offer, Proposal, Request
+from settlement.ledger.state import (
+    Account,
+    BidRequest,
+    Cycle,
+    Deal,
+    DealPeriod,
+    Dispute,
+    Key,
+    Obligation,
+    Offer,
+    Proposal,
+    Request,
+)
 from settlement.ledger.tiles import Tile
 from settlement.ledger.trust import Trust, Untrusted
 
@@ -316,6 +328,19 @@ class LedgerClient:
     async def dispute(self, dispute: UUID) -> Dispute:
         """One of those. Raises Rejected `not-found`."""
         return await self._get(f"{Path.DISPUTES}/{dispute}", Dispute, authorised=True)
+
+    async def deals(self, **search: str | int) -> list[Deal]:
+        """The own deals: state."""
+        return await self._all(Path.DEALS, Page[Deal], search)
+
+    async def deal(self, deal: UUID) -> Deal:
+        """One of those. Raises Rejected `not-found`."""
+        return await self._get(f"{Path.DEALS}/{deal}", Deal, authorised=True)
+
+    async def deal_periods(self, deal: UUID) -> list[DealPeriod]:
+        """What a deal came to, period by period; one without traffic that is not settled is not in it."""
+        page = await self._get(f"{Path.DEALS}/{deal}/periods", Page[DealPeriod], authorised=True)
+        return list(page.items)
 
     async def entries(self, *, after: int = -1, limit: int = api.PAGE) -> list[Entry]:
         """A page of the entries this operator sent or is named by, in order."""

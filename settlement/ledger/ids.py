@@ -28,6 +28,19 @@ def derive_id(base: UUID, label: str) -> UUID:
     return UUID(int=digest & ~(0xF << 76 | 3 << 62) | 8 << 76 | 2 << 62)
 
 
+def credit_id(deal: UUID, direction: int, period: int) -> UUID:
+    """The obligation for usage beyond escrow in a direction of a deal, in one period."""
+    return derive_id(deal, f"credit {direction} {period}")
+
+
+def settlement_ids(deal: UUID, period: int) -> tuple[tuple[UUID, UUID], ...]:
+    """(shortfall, rebate) of each direction: the obligations that settling a period of a deal may make."""
+    return tuple(
+        (derive_id(deal, f"shortfall {direction} {period}"), derive_id(deal, f"rebate {direction} {period}"))
+        for direction in range(2)
+    )
+
+
 class IdRegister:
     """Finds a (sender, id) that was used twice, in any number of entries and little memory.
 

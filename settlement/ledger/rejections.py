@@ -54,6 +54,7 @@ CODES: Final[dict[str, Code]] = {
     "unknown-proposal": Code(
         404, "No such proposal", "Cite the leaf hash of the proposing entry; only its parties see it."
     ),
+    "unknown-deal": Code(404, "No such deal", "Check the deal's id; only its two parties see it."),
     "unknown-dispute": Code(404, "No such dispute", "Check the id; only its two parties and the issuer act on it."),
     "unknown-entry": Code(
         404, "The cited entry is not what it is said to be", "Cite index and leaf hash as the entry's receipt has them."

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from msgspec import structs
+from msgspec import UNSET, structs
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
@@ -19,6 +19,8 @@ from settlement.ledger.state import (
     BidRequest,
     Contested,
     Cycle,
+    Deal,
+    DealPeriod,
     Deposit,
     Dispute,
     Key,
@@ -32,6 +34,7 @@ from settlement.ledger.state import (
     Row,
 )
 from settlement.ledger.tables import TABLES
+from settlement.usage.grading import Cumulative
 
 R = TypeVar("R", bound=Row)
 
@@ -62,14 +65,19 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
         "limit_messages",
         "call_seconds",
         "cause",
+        "cumulative",
     ),
     Proposal: ("consented", "state", "refused_by", "reason"),
     Cycle: ("state",),
     Dispute: ("held", "evidence", "deadline", "state", "answer", "award"),
     Contested: ("amount",),
+    Deal: ("credit", "state"),
+    DealPeriod: ("traffic", "settled"),
     Obligation: ("amount", "remaining", "state"),
 }
 """Fields that a rule may change; the others stand from the row's making."""
+OPTIONAL: Final[dict[type[Row], str]] = {Offer: "deal", Request: "cumulative"}
+"""A row's last field, where it is UNSET unless version 2 of the rules needs it; its column then has no value."""
 KEPT: Final = (Operator, Key, Offer)
 """Row types that many transactions read and few change."""
 MOST_KEPT: Final = 50_000
@@ -104,6 +112,8 @@ class KeptRows:
 
 async def _select(connection: asyncpg.Connection, row_type: type[R], keys: Iterable[Any]) -> list[R]:
     records = await connection.fetch(_SELECT[row_type], list(keys))
+    if row_type is Request:
+        return [_read_request(record) for record in records]  # type: ignore[misc]
     if row_type in _PLAIN:
         return [row_type(**record) for record in records]
     return [read_row(row_type, record) for record in records]
@@ -112,7 +122,16 @@ async def _select(connection: asyncpg.Connection, row_type: type[R], keys: Itera
 def read_row(row_type: type[R], record: Mapping[str, Any]) -> R:
     """A row from a record with columns of its fields' names; what is JSON there may have ids within."""
     fields = {name: str(value) if isinstance(value, UUID) else value for name, value in record.items()}
+    if (optional := OPTIONAL.get(row_type)) is not None and fields[optional] is None:
+        del fields[optional]
     return msgspec.convert(fields, row_type, builtin_types=(bytes,))
+
+
+def _read_request(record: asyncpg.Record) -> Request:
+    fields = dict(record)
+    if (cumulative := fields.pop("cumulative")) is not None:
+        fields["cumulative"] = msgspec.convert(cumulative, Cumulative)
+    return Request(**fields)
 
 
 def _renew(row: R, record: asyncpg.Record) -> R:
@@ -132,14 +151,19 @@ async def select_keys_of(connection: asyncpg.Connection, operators: Iterable[str
 
 async def insert(connection: asyncpg.Connection, row_type: type[Row], rows: Sequence[Row]) -> None:
     """Store new rows of one type."""
-    records = map(structs.astuple, rows)
+    records: Iterable[tuple[Any, ...]] = map(structs.astuple, rows)
+    if row_type in OPTIONAL:
+        records = ((*record[:-1], None) if record[-1] is UNSET else record for record in records)
     await connection.copy_records_to_table(TABLES[row_type].name, records=records, columns=row_type.__struct_fields__)
 
 
 async def update(connection: asyncpg.Connection, row_type: type[Row], rows: Sequence[Row]) -> None:
     """Store the mutable fields of rows of one type that are there."""
     fields = (row_type.KEY, *MUTABLE[row_type])
-    await connection.execute(_UPDATE[row_type], *([getattr(row, field) for row in rows] for field in fields))
+    columns = [[getattr(row, field) for row in rows] for field in fields]
+    if OPTIONAL.get(row_type) == fields[-1]:
+        columns[-1] = [None if value is UNSET else value for value in columns[-1]]
+    await connection.execute(_UPDATE[row_type], *columns)
 
 
 def _select_sql(row_type: type[Row], table: Table, fields: Iterable[str]) -> str:
@@ -155,7 +179,7 @@ def _update_sql(row_type: type[Row], table: Table) -> str:
 
 
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-_PLAIN: Final = frozenset({Account, Request, Key, Deposit, Redemption, Obligation, Dispute, Contested})
+_PLAIN: Final = frozenset({Account, Key, Deposit, Redemption, Obligation, Dispute, Contested})
 """Row types whose columns are their fields as they are; the others hold tuples and nested values."""
 _SELECT: Final = {kind: _select_sql(kind, table, kind.__struct_fields__) for kind, table in TABLES.items()}
 _SELECT_MUTABLE: Final = {

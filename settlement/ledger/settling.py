@@ -10,8 +10,9 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from settlement.ledger.messages import MAX_RECORDS, Cause, Digest, Message, OperatorId, Time, UpgradeRules, spelt
+from settlement.ledger.messages import MAX_RECORDS, Cause, Digest, Message, OperatorId, Terms, Time, UpgradeRules, spelt
 from settlement.money import MAX_AMOUNT
+from settlement.usage.deals import MAX_PERIODS, Commitment, Rate
 from settlement.usage.tariff import Amount, Units
 
 LEAST: Final = 1
@@ -151,8 +152,48 @@ class ExpireDispute(Message, frozen=True, kw_only=True, tag="expire-dispute"):
     dispute: UUID
 
 
+class Direction(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one party of a deal, `home`, may order of the other, and what it commits to for each whole period.
+
+    `terms` become the offer `offer`, for `home` alone. `revenue`: the least charge. `volumes`: the least units.
+    `credit_limit`: usage beyond the escrow is owed up to so much, instead of being refused.
+    """
+
+    home: OperatorId
+    offer: UUID
+    terms: Terms
+    revenue: Amount = 0
+    volumes: Annotated[tuple[Commitment, ...], Meta(max_length=3)] = ()
+    credit_limit: Amount = 0
+
+
+class ProposeDeal(Message, frozen=True, kw_only=True, tag="deal"):
+    """A bilateral deal from `starts` to before `ends`, settled every `months` calendar months (UTC).
+
+    `balanced`: rates at which the traffic that both directions have is priced in the end. A period may be settled
+    `settle_after_days` after its end; what is then owed is due `due_days` later.
+    """
+
+    partner: OperatorId
+    directions: Annotated[tuple[Direction, ...], Meta(min_length=1, max_length=2)]
+    balanced: Annotated[tuple[Rate, ...], Meta(max_length=3)] = ()
+    starts: Time
+    ends: Time
+    months: Annotated[int, Meta(ge=1, le=12)] = 1
+    settle_after_days: Annotated[int, Meta(ge=0, le=90)] = 0
+    due_days: Annotated[int, Meta(ge=0, le=366)] = 30
+    until: Time
+
+
+class SettleDeal(Message, frozen=True, kw_only=True, tag="settle-deal"):
+    """Either party: settle a period that is over, by its number from 0; shortfalls and rebates become obligations."""
+
+    deal: UUID
+    period: Annotated[int, Meta(ge=0, lt=MAX_PERIODS)]
+
+
 _Agreeing = Consent | RefuseProposal | ExpireProposal | ProposeInvoice | Pay | ProposeCycle
 _Disputing = (
     RaiseDispute | AcceptDispute | RejectDispute | EscalateDispute | DecideDispute | WithdrawDispute | ExpireDispute
 )
-Transaction = UpgradeRules | _Agreeing | _Disputing
+Transaction = UpgradeRules | _Agreeing | _Disputing | ProposeDeal | SettleDeal

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal, TypeVar
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from settlement.ledger.messages import Parameters, Role, Terms, Wanted
-from settlement.ledger.settling import Change, Debt
+from settlement.ledger.settling import Change, Debt, Direction
+from settlement.usage.deals import Calendar, Rate, Traffic
+from settlement.usage.grading import Cumulative
 
 
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="row"):
@@ -94,7 +96,7 @@ class Redemption(Row, frozen=True, kw_only=True, tag="redemption"):
 
 
 class Offer(Row, frozen=True, kw_only=True, tag="offer"):
-    """`stock`: requests that may still be placed, None without limit."""
+    """`stock`: requests that may still be placed, None without limit. `deal`: the deal it is a direction of, if any."""
 
     KEY = "id"
     id: UUID
@@ -103,6 +105,7 @@ class Offer(Row, frozen=True, kw_only=True, tag="offer"):
     status: Literal["open", "withdrawn", "superseded"]
     stock: int | None
     terms: Terms
+    deal: UUID | UnsetType = UNSET
 
 
 class BidRequest(Row, frozen=True, kw_only=True, tag="request-for-bids"):
@@ -128,7 +131,7 @@ class Request(Row, frozen=True, kw_only=True, tag="request"):
     `used_*`: cumulative octets, seconds, messages. `limit_*`: a bundle's paid allowance on the same scale.
     `call_seconds`: length so far of the call that the last voice record belongs to. `period_ends`: end of a bundle's
     running period, milliseconds. `sequence`: number of the last usage group. `cause`: why it was declined, cancelled
-    or closed, if anybody said.
+    or closed, if anybody said. `cumulative`: what a graded tariff counts, zone by zone.
     """
 
     KEY = "id"
@@ -158,6 +161,7 @@ class Request(Row, frozen=True, kw_only=True, tag="request"):
     limit_messages: int = 0
     call_seconds: int = 0
     cause: str | None = None
+    cumulative: Cumulative | UnsetType = UNSET
 
 
 ProposalKind = Literal["invoice", "cycle", "deal"]
@@ -261,10 +265,60 @@ class Contested(Row, frozen=True, kw_only=True, tag="contested"):
     amount: int
 
 
+DealState = Literal["proposed", "agreed", "dropped"]
+
+
+class Deal(Row, frozen=True, kw_only=True, tag="deal"):
+    """A deal as it was proposed. `credit`: micro-SDRt that each direction's home owes now for usage beyond escrow."""
+
+    KEY = "id"
+    id: UUID
+    proposer: str
+    partner: str
+    directions: tuple[Direction, ...]
+    balanced: tuple[Rate, ...]
+    starts: int
+    ends: int
+    months: int
+    settle_after_days: int
+    due_days: int
+    credit: tuple[int, ...]
+    state: DealState = "proposed"
+
+    @property
+    def calendar(self) -> Calendar:
+        """When it runs and is settled."""
+        return Calendar(self.starts, self.ends, self.months)
+
+    def direction_of(self, home: str) -> int:
+        """Place of the direction in which an operator is home."""
+        return next(place for place, each in enumerate(self.directions) if each.home == home)
+
+    def visited_of(self, place: int) -> str:
+        """Who serves a direction."""
+        return self.partner if self.directions[place].home == self.proposer else self.proposer
+
+
+class DealPeriod(Row, frozen=True, kw_only=True, tag="deal-period"):
+    """What a deal's directions came to in one of its periods; `settled`: when that was made obligations."""
+
+    KEY = "id"
+    id: str
+    deal: UUID
+    number: int
+    traffic: tuple[Traffic, ...]
+    settled: int | None = None
+
+
+def period_key(deal: UUID, number: int) -> str:
+    """The id of a deal's period."""
+    return f"{deal}.{number}"
+
+
 R = TypeVar("R", bound=Row)
 ROW_TYPES: tuple[type[Row], ...] = (
     *(Ledger, Operator, Key, Account, Deposit, Redemption, Offer, BidRequest, Request),
-    *(Proposal, Obligation, Cycle, Dispute, Contested),
+    *(Proposal, Obligation, Cycle, Dispute, Contested, Deal, DealPeriod),
 )
 
 

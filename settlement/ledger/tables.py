@@ -139,6 +139,7 @@ offers = Table(
     Column("status", Text, nullable=False),
     Column("stock", BigInteger),
     Column("terms", JSONB, nullable=False),
+    Column("deal", Uuid),
     postgresql_with=HOT,
 )
 
@@ -187,6 +188,7 @@ requests = Table(
     ),
     Column("payload", Text),
     Column("cause", Text),
+    Column("cumulative", JSONB),
     Index("requests_by_home", "home", "id"),
     Index("requests_by_visited", "visited", "id"),
     Index("requests_by_payload", "payload", postgresql_where=text("payload IS NOT NULL")),
@@ -272,6 +274,35 @@ contested = Table(
     Column("amount", BigInteger, nullable=False),
 )
 
+deals = Table(
+    "deals",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("proposer", Text, nullable=False),
+    Column("partner", Text, nullable=False),
+    Column("directions", JSONB, nullable=False),
+    Column("balanced", JSONB, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("starts", "ends", "months", "settle_after_days", "due_days")
+    ),
+    Column("credit", JSONB, nullable=False),
+    Column("state", Text, nullable=False),
+    Index("deals_by_proposer", "proposer", "id"),
+    Index("deals_by_partner", "partner", "id"),
+)
+
+deal_periods = Table(
+    "deal_periods",
+    metadata,
+    Column("id", Text, primary_key=True, comment="deal.number"),
+    Column("deal", Uuid, nullable=False, index=True),
+    Column("number", BigInteger, nullable=False),
+    Column("traffic", JSONB, nullable=False),
+    Column("settled", BigInteger),
+    postgresql_with=HOT,
+)
+
 readers = Table(
     "readers",
     metadata,
@@ -313,4 +344,6 @@ TABLES: Final[dict[type[state.Row], Table]] = {
     state.Cycle: cycles,
     state.Dispute: disputes,
     state.Contested: contested,
+    state.Deal: deals,
+    state.DealPeriod: deal_periods,
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from settlement.ledger.envelope import Envelope
-from settlement.ledger.ids import REST, derive_id
+from settlement.ledger.ids import REST, credit_id, derive_id, settlement_ids
 from settlement.ledger.keys import InvalidKey, from_base64url, read_signing_key, seal_key_id, thumbprint
 from settlement.ledger.messages import (
     AddKey,
@@ -22,12 +22,14 @@ from settlement.ledger.messages import (
     ReportUsage,
     RequestBids,
 )
-from settlement.ledger.settling import ProposeCycle, ProposeInvoice, RaiseDispute
+from settlement.ledger.settling import ProposeCycle, ProposeDeal, ProposeInvoice, RaiseDispute, SettleDeal
 from settlement.ledger.state import (
     Account,
     BidRequest,
     Contested,
     Cycle,
+    Deal,
+    DealPeriod,
     Deposit,
     Dispute,
     Key,
@@ -38,9 +40,11 @@ from settlement.ledger.state import (
     Redemption,
     Request,
     Row,
+    period_key,
 )
+from settlement.usage.deals import MAX_PERIODS, Calendar, periods
 
-SUBJECTS: Final[dict[str, type[Row]]] = {"invoice": Obligation, "cycle": Cycle}
+SUBJECTS: Final[dict[str, type[Row]]] = {"invoice": Obligation, "cycle": Cycle, "deal": Deal}
 """What a proposal of each kind is about."""
 
 
@@ -86,6 +90,14 @@ def name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
                 wanted[Dispute].add(message.id)
                 wanted[Request].add(message.request)
                 name_dispute(wanted, message)
+            case ProposeDeal():
+                wanted[Deal].add(message.id)
+                wanted[Operator].add(message.partner)
+                name_deal(wanted, message)
+            case SettleDeal():
+                wanted[Deal].add(message.deal)
+                ids = settlement_ids(message.deal, message.period)
+                wanted[Obligation].update(each for pair in ids for each in pair)
             case _:
                 for field, row_type in _NAMED_BY.items():
                     if (named := getattr(message, field, None)) is not None:
@@ -97,6 +109,23 @@ def name_dispute(wanted: dict[type[Row], set[Any]], dispute: Dispute | RaiseDisp
     """What raising and ending a dispute need: what else is contested of its request, what may be owed in the end."""
     wanted[Contested].add(dispute.request)
     wanted[Obligation].add(derive_id(dispute.id, REST))
+
+
+def name_deal(wanted: dict[type[Row], set[Any]], deal: Deal | ProposeDeal) -> None:
+    """What agreeing on a deal and use under it need: its offers, its periods, and what is owed on credit in each."""
+    wanted[Offer].update(direction.offer for direction in deal.directions)
+    wanted[Account].update(direction.home for direction in deal.directions)
+    calendar = Calendar(deal.starts, deal.ends, deal.months)
+    if deal.starts >= deal.ends:  # the rule will say so
+        return
+    numbers = range(min(periods(calendar), MAX_PERIODS))
+    wanted[DealPeriod].update(period_key(deal.id, number) for number in numbers)
+    wanted[Obligation].update(
+        credit_id(deal.id, place, number)
+        for place, direction in enumerate(deal.directions)
+        for number in numbers
+        if direction.credit_limit
+    )
 
 
 def cited_by(envelopes: Iterable[Envelope]) -> set[int]:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
+from msgspec import UNSET
 
 from settlement.ledger.envelope import Envelope
 from settlement.ledger.merkle import TileRow
@@ -18,6 +19,8 @@ from settlement.ledger.state import (
     BidRequest,
     Contested,
     Cycle,
+    Deal,
+    DealPeriod,
     Deposit,
     Dispute,
     Key,
@@ -32,7 +35,7 @@ from settlement.ledger.state import (
     State,
 )
 from settlement.ledger.tables import entries as entries_table
-from settlement.ledger.touched import SUBJECTS, cited_by, name_cycle, name_dispute, name_rows
+from settlement.ledger.touched import SUBJECTS, cited_by, name_cycle, name_deal, name_dispute, name_rows
 
 
 class StoredEntry(NamedTuple):
@@ -85,8 +88,6 @@ class Turn:
         for cycle in state.all(Cycle):
             name_cycle(wanted, cycle)
         await self._fetch(state, Obligation, wanted[Obligation])
-        for obligation in state.all(Obligation):
-            accounts.update((obligation.debtor, obligation.creditor))
         operators.update(key.operator for key in state.all(Key))
         accounts.update(operators, {ledger.issuer})
         for request in state.all(Request):
@@ -94,6 +95,9 @@ class Turn:
             accounts.update((request.home, request.visited))
         accounts.update(redemption.operator for redemption in state.all(Redemption))
         await self._fetch(state, Offer, wanted[Offer])
+        await self._load_deals(state, wanted)
+        for obligation in state.all(Obligation):
+            accounts.update((obligation.debtor, obligation.creditor))
         await self._fetch(state, Operator, operators)
         await self._fetch(state, Account, accounts)
         recovering = {key.operator for key in state.all(Key) if key.purpose == "recovery"}
@@ -102,6 +106,18 @@ class Turn:
             self._stored[Key].update(key.kid for key in keys)
             state.load(keys)
         return state
+
+    async def _load_deals(self, state: State, wanted: dict[type[Row], set[Any]]) -> None:
+        """Deals that offers and debts on credit belong to, and what those need in turn."""
+        wanted[Deal].update(offer.deal for offer in state.all(Offer) if offer.deal is not UNSET)
+        wanted[Deal].update(row.source for row in state.all(Obligation) if row.cause == "credit")
+        if not wanted[Deal]:
+            return
+        await self._fetch(state, Deal, wanted[Deal])
+        for deal in state.all(Deal):
+            name_deal(wanted, deal)
+        for row_type in (DealPeriod, Offer, Obligation):
+            await self._fetch(state, row_type, wanted[row_type])
 
     async def earlier(self, envelopes: Sequence[Envelope]) -> list[StoredEntry]:
         """Entries of the log that have the id of one of `envelopes`, whoever sent them."""

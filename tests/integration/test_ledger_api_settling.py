@@ -4,11 +4,21 @@ import pytest
 
 from settlement.ledger.client import Rejected, message_of
 from settlement.ledger.cycles import cycle_of
+from settlement.ledger.ids import new_id
 from settlement.ledger.messages import ActivateRequest, ReportUsage, UsageGroup, UsageRecord
-from settlement.ledger.settling import AcceptDispute, Consent, ProposeCycle, ProposeInvoice, RaiseDispute
+from settlement.ledger.settling import (
+    AcceptDispute,
+    Consent,
+    Direction,
+    ProposeCycle,
+    ProposeDeal,
+    ProposeInvoice,
+    RaiseDispute,
+    SettleDeal,
+)
 from settlement.netting import Debt, Method, net
 from settlement.usage.tariff import Metered
-from tests.integration.ledger_world import DAY_MS, PRICE, LedgerWorld, now_ms
+from tests.integration.ledger_world import DAY_MS, PRICE, LedgerWorld, make_terms, now_ms
 
 DOCUMENT = "ab" * 32
 
@@ -102,3 +112,39 @@ async def test_a_charge_is_disputed_by_its_receipt_and_conceded(ledger: LedgerWo
         assert (await visited.client.account()).available == 20
         assert await other.client.disputes() == []
         assert (await other.get(f"/v1/disputes/{asked.id}")).status_code == 404
+
+
+async def test_a_deal_is_agreed_used_on_credit_and_read_by_its_parties(ledger: LedgerWorld) -> None:
+    async with ledger.operator(minted=PRICE) as home, ledger.operator() as visited, ledger.operator() as other:
+        deal, offer, ends = new_id(), new_id(), now_ms() + 30 * DAY_MS
+        direction = Direction(
+            home=home.id,
+            offer=offer,
+            terms=make_terms(Metered(block=1_000_000, block_price=10), valid_until=ends, whitelist=(home.id,)),
+            revenue=PRICE,
+            credit_limit=40,
+        )
+        fields = {"partner": visited.id, "directions": (direction,), "starts": now_ms() - DAY_MS, "ends": ends}
+        leaf = await home.client.propose(ProposeDeal, id=deal, until=now_ms() + DAY_MS, **fields)
+        await visited.client.consent(leaf)
+        assert (await home.client.offer(offer)).deal == deal
+        request = await home.order(offer, escrow=20)
+        await visited.accept(request)
+        minute = now_ms() // 60_000
+        say, make = visited.client.submit, visited.client.make
+        await say(make(ActivateRequest, request=request, at=minute))
+        used = UsageRecord("data", minute, 60, 60, 5_000_000, "ES")
+        receipt = await say(make(ReportUsage, groups=(UsageGroup(request, 1, (used,)),)))
+        assert (receipt.settled, receipt.refused) == (20, ())
+        [row] = await visited.client.deals(state="agreed")
+        assert (row.id, row.credit) == (deal, (30,))
+        traffic = [period.traffic[0] for period in await home.client.deal_periods(deal)]
+        assert [(each.octets, each.charged) for each in traffic] == [(5_000_000, 50)]
+        [owed] = await home.client.obligations(role="debtor")
+        await home.client.pay(owed.id, 30)
+        assert (await home.client.deal(deal)).credit == (0,)
+        with pytest.raises(Rejected, match="too-early"):
+            await say(make(SettleDeal, deal=deal, period=1))
+        assert await other.client.deals() == []
+        for path in (f"/v1/deals/{deal}", f"/v1/deals/{deal}/periods"):
+            assert (await other.get(path)).status_code == 404

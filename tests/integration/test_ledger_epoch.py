@@ -89,7 +89,7 @@ def test_a_database_laid_before_version_2_becomes_as_a_fresh_one(database: str) 
     assert columns(database) == fresh
 
 
-NEW_COLUMNS = [("head", "epoch")]
+NEW_COLUMNS = [("head", "epoch"), ("offers", "deal"), ("requests", "cumulative")]
 """Columns that 0002 adds to tables of 0001."""
 
 

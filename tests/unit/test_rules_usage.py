@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from settlement.ledger.messages import CloseRequest, ReportUsage, UsageGroup, UsageRecord
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules import Effects
 from settlement.ledger.rules.context import Refusal
-from settlement.usage.tariff import MAX_UNITS, Metered
+from settlement.usage.tariff import MAX_UNITS, Grading, Metered, Scale, Tax, Tier
 from tests.ledger_model import (
     DAY,
     GB,
@@ -295,3 +296,18 @@ def test_a_closed_request_takes_no_usage(scene: Scene) -> None:
     scene.world.must(scene.visited, CloseRequest, request=request)
     scene.world.wait(HOUR)
     assert scene.report(request, 1, data(scene.now - 60, 1)) == refused("wrong-state")
+
+
+def test_a_graded_tariff_counts_across_reports_as_in_one() -> None:
+    tiers = Scale("back-to-first", (Tier(0, 3), Tier(10 * MB, 2)))
+    graded = Metered(block=MB, grading=Grading(data=tiers, taxes=(Tax(name="vat", rate=190_000),)))
+    charged = []
+    for split in ((25,), (5, 15, 5), (1,) * 25):
+        scene = Scene()
+        offer = scene.world.publish(scene.visited, terms(graded))
+        request = scene.world.active(scene.home, scene.visited, offer, escrow=10_000)
+        for sequence, octets in enumerate(split, 1):
+            scene.world.report(scene.visited, request, sequence, data(scene.world.minute, octets * MB))
+        charged.append(scene.world.get(request).charged)
+        assert scene.world.get(request).cumulative is not UNSET
+    assert charged == [60, 60, 60], "25 blocks at 2 and 19 % tax, rounded"

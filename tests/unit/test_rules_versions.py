@@ -8,9 +8,10 @@ import pytest
 
 from settlement.ledger.messages import Message, Mint, Parameters, SettlementParameters, UpgradeRules
 from settlement.ledger.rules import VERSIONS
-from settlement.ledger.settling import Change
+from settlement.ledger.settling import Change, Direction
 from settlement.ledger.state import Ledger
-from tests.ledger_model import ORIGIN, World, refused
+from settlement.usage.tariff import Metered
+from tests.ledger_model import ORIGIN, World, refused, terms
 
 NEW = [kind for kind in VERSIONS[2] if kind not in VERSIONS[1]]
 """Messages that version 2 brings."""
@@ -60,6 +61,12 @@ EXAMPLES: dict[str, Any] = {
     "leaf": "00" * 32,
     "request": UUID(int=7 << 76 | 2 << 62),
     "cause": "no",
+    "deal": UUID(int=7 << 76 | 2 << 62),
+    "period": 0,
+    "partner": "alfa",
+    "directions": (Direction(home="alfa", offer=UUID(int=1), terms=terms(Metered())),),
+    "starts": 1,
+    "ends": 2,
     "method": "setoff",
     "changes": (Change(UUID(int=7 << 76 | 2 << 62), 1, 1),),
     "proposal": "00" * 32,

@@ -14,4 +14,6 @@ down_revision = "0001"
 
 def upgrade() -> None:
     op.execute("ALTER TABLE head ADD COLUMN IF NOT EXISTS epoch bigint NOT NULL DEFAULT 1")
+    op.execute("ALTER TABLE offers ADD COLUMN IF NOT EXISTS deal uuid")
+    op.execute("ALTER TABLE requests ADD COLUMN IF NOT EXISTS cumulative jsonb")
     metadata.create_all(op.get_bind())

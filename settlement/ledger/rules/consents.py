@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from settlement.ledger.rules import netting, obligations
+from settlement.ledger.rules import deals, netting, obligations
 from settlement.ledger.rules.context import Context, Effects, Refused
 from settlement.ledger.settling import Consent, ExpireProposal, RefuseProposal
 from settlement.ledger.state import Proposal, Row
@@ -23,6 +23,7 @@ class Kind(Struct, frozen=True):
 KINDS: Final[dict[str, Kind]] = {
     "invoice": Kind(obligations.open_invoice, obligations.drop_invoice),
     "cycle": Kind(netting.execute_cycle, netting.drop_cycle),
+    "deal": Kind(deals.agree_deal, deals.drop_deal),
 }
 
 

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from settlement.ledger.ids import derive_id
 from settlement.ledger.rules.context import Context, Effects, Refused
+from settlement.ledger.rules.credit import release
 from settlement.ledger.rules.obligations import lower, require_open
 from settlement.ledger.rules.proposals import open_proposal, require_trader
 from settlement.ledger.settling import ProposeCycle
@@ -128,6 +129,7 @@ def execute_cycle(context: Context, proposal: Proposal) -> tuple[Row, ...]:
     """All have consented: every change at once, or the last consent is refused and the cycle waits until it lapses."""
     cycle = _find(context, proposal)
     rows: list[Row] = [structs.replace(cycle, state="executed")]
+    lowered: list[tuple[Obligation, int]] = []
     for change in cycle.changes:
         owed = context.state.get(Obligation, change.obligation)
         assert owed is not None, f"obligation {change.obligation} is gone"
@@ -136,6 +138,8 @@ def execute_cycle(context: Context, proposal: Proposal) -> tuple[Row, ...]:
                 "obligation-changed", f"{owed.remaining} remains of {owed.id}: {change.reduction} is too much"
             )
         rows.append(lower(owed, change.reduction))
+        lowered.append((owed, change.reduction))
+    rows.extend(release(context, lowered))
     for number, debt in enumerate(cycle.added):
         assert cycle.due is not None, "a novation says when what it adds is due"
         rows.append(

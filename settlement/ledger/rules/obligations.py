@@ -3,6 +3,7 @@
 from msgspec import structs
 
 from settlement.ledger.rules.context import Context, Effects, Refused
+from settlement.ledger.rules.credit import release
 from settlement.ledger.rules.offers import require_operator
 from settlement.ledger.rules.proposals import open_proposal, require_trader
 from settlement.ledger.settling import Pay, ProposeInvoice
@@ -64,6 +65,7 @@ def pay(context: Context, message: Pay) -> Effects:
     return Effects(
         (
             lower(obligation, message.amount),
+            *release(context, ((obligation, message.amount),)),
             structs.replace(debtor, available=debtor.available - message.amount),
             structs.replace(creditor, available=creditor.available + message.amount),
         ),

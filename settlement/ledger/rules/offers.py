@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from settlement.ledger.messages import PublishOffer, RequestBids, Terms, WithdrawBids, WithdrawOffer
 from settlement.ledger.rules.context import Context, Effects, Refused
@@ -125,4 +125,6 @@ def _own_open_offer(context: Context, offer_id: object) -> Offer:
         raise Refused("unknown-offer", f"{context.sender.id} has no offer {offer_id}")
     if offer.status != "open":
         raise Refused("offer-closed", f"offer {offer.id} is {offer.status} already")
+    if offer.deal is not UNSET:
+        raise Refused("not-permitted", f"offer {offer.id} is part of deal {offer.deal}, which both agreed on")
     return offer

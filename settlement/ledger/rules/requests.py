@@ -16,6 +16,8 @@ from settlement.ledger.messages import (
     PlaceRequest,
 )
 from settlement.ledger.rules.context import Context, Effects, Refused
+from settlement.ledger.rules.credit import Count
+from settlement.ledger.rules.deals import deal_of
 from settlement.ledger.rules.offers import DAY_MS, require_operator
 from settlement.ledger.state import Key, Offer, Request, RequestState, Row
 from settlement.usage.rating import HOUR_MS, MINUTE_MS
@@ -154,7 +156,19 @@ def activate_request(context: Context, message: ActivateRequest) -> Effects:
             limit_seconds=tariff.seconds,
             limit_messages=tariff.messages,
         )
-    return Effects((active, *pay(context, request, tariff.price)), counterparty=request.home, settled=tariff.price)
+    counted = _count_price(context, request, tariff.price, at)
+    rows = (active, *pay(context, request, tariff.price), *counted)
+    return Effects(rows, counterparty=request.home, settled=tariff.price)
+
+
+def _count_price(context: Context, request: Request, price: int, at: int) -> tuple[Row, ...]:
+    """Under a deal a bundle's or code's price counts in the period of its activation."""
+    deal = deal_of(context, context.terms_of(request))
+    if deal is None:
+        return ()
+    count = Count(context)
+    count.add(deal, request.home, at, None, 0, price)
+    return count.rows()
 
 
 def close_request(context: Context, message: CloseRequest) -> Effects:
