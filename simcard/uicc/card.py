@@ -39,10 +39,10 @@ from ota.scp80.digits import DigitError
 from simcard.uicc.apdu import Command, Response, StatusError, Sw
 from simcard.uicc.challenge import AUTHENTICATE, RUN_GSM_ALGORITHM, authenticate, run_gsm_algorithm
 from simcard.uicc.channels import MANAGE_CHANNEL, Channels, channel_of
-from simcard.uicc.codes import CODE_INS, execute_code_command
+from simcard.uicc.codes import CODE_INS, UNBLOCK, execute_code_command
 from simcard.uicc.dialogue import Dialogue
 from simcard.uicc.files import ADM1, PIN1, Access
-from simcard.uicc.gsm_class import ANSWER_READY, GSM_CLASS, SLEEP, run_gsm_class, translate
+from simcard.uicc.gsm_class import ANSWER_READY, GSM_CLASS, SLEEP, UNBLOCK_CHV1, run_gsm_class, translate
 from simcard.uicc.identity import write_identity
 from simcard.uicc.multi_account import MultiAccount
 from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, Receiver
@@ -172,6 +172,8 @@ class Card:
             return run_gsm_algorithm(command, self._accounts.active)
         if command.ins == SLEEP:
             return Response()
+        if command.ins == UNBLOCK and command.p2 == UNBLOCK_CHV1:
+            command = msgspec.structs.replace(command, p2=PIN1)
         if handler := _HANDLERS.get(command.ins):
             return handler(self, command)
         if command.ins == STATUS:

@@ -16,6 +16,7 @@ from simcard.uicc.session import SEARCH_RECORD, SELECT, STATUS, Session
 
 GSM_CLASS = 0xA0
 SLEEP = 0xFA
+UNBLOCK_CHV1 = 0x00  # P2 of UNBLOCK CHV, which names CHV1 otherwise than VERIFY CHV does (TS 51.011 §9.2.13)
 ANSWER_READY = 0x9F00
 
 _WORDS: dict[int, int] = {

@@ -97,6 +97,19 @@ def test_run_gsm_algorithm_gives_sres_and_kc(card: Card, link: MemoryLink) -> No
     assert counted == "04" + answer[:8] + "08" + answer[8:]
 
 
+def test_a_2g_phone_unblocks_its_pin_and_turns_it_off() -> None:
+    card = personalise(iccid="8970199000000000017", home=HOME, ota=[], adm="12345678", pin="1234", puk="87654321")
+    link = MemoryLink(card)
+    link.connect()
+    wrong, new, puk = "39" * 8, "35363738ffffffff", "3837363534333231"
+    assert [link.send_apdu(f"a020000108{wrong}")[1] for _ in range(3)] == ["9804", "9804", "9840"]
+    assert link.send_apdu(f"a02c000010{wrong}{new}")[1] == "9804"
+    assert link.send_apdu(f"a02c000010{puk}{new}")[1] == "9000"
+    assert link.send_apdu(f"a020000108{new}")[1] == "9000"
+    assert link.send_apdu(f"a026000108{new}")[1] == "9000"
+    assert link.send_apdu(f"a020000108{new}")[1] == "9808"
+
+
 def test_seek_finds_the_first_record_that_begins_with_the_pattern(link: MemoryLink) -> None:
     verify_pin(link)
     for fid in ("7f10", "6f3a"):
