@@ -2,7 +2,7 @@
 
     @app.command()
     @on_card
-    def read(where: LinkOptions, pin: …) -> None: …     # typer sees --card, -p, --pcsc-regex, --pcsc-shared, --pin
+    def read(where: LinkOptions, pin: …) -> None: …     # typer sees --card, -p, --pcsc-regex, --modem-device …, --pin
 
 The card is told by the options of osmocom pySim, or as the folder of a software card.
 """
@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from simcard.readers import LinkOptions
+from simcard.readers.modem import BAUD
 
 Options = Mapping[str, tuple[Any, Any]]
 Command = Callable[..., None]
@@ -86,5 +87,13 @@ on_card = bundle(
             ],
             False,
         ),
+        "modem_device": (
+            Annotated[
+                Path | None,
+                typer.Option(help="Serial line of a modem that has the card, by AT+CSIM.", rich_help_panel=PANEL),
+            ],
+            None,
+        ),
+        "modem_baud": (Annotated[int, typer.Option(help="Its speed.", rich_help_panel=PANEL)], BAUD),
     },
 )

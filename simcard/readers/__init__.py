@@ -5,6 +5,7 @@
 
 from simcard.readers.contract import CardFaultError, Link, LinkError
 from simcard.readers.memory import MemoryLink
+from simcard.readers.modem import ModemLink
 from simcard.readers.options import LinkOptions, open_link
 from simcard.readers.pcsc import PcscLink, list_readers
 from simcard.readers.vpcd import VpcdServer
@@ -15,6 +16,7 @@ __all__ = [
     "LinkError",
     "LinkOptions",
     "MemoryLink",
+    "ModemLink",
     "PcscLink",
     "VpcdServer",
     "list_readers",
