@@ -7,6 +7,8 @@ not, cannot occur in it, and nothing is fetched.
     findings = check_invoice(octets)          # [] where all is well; else rule, severity, where, what
 """
 
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -42,23 +44,37 @@ class InvoiceError(LandfallError):
 def check_invoice(xml: bytes, rules: Path | None = None) -> list[Finding]:
     """What the official rules say against an invoice or credit note, in their order.
 
-    Raises `InvoiceError` where it is no such XML, and `LandfallError` where the rules or saxonche are not at hand.
+    To be called by one thread only, as saxonche is. Raises `InvoiceError` where it is no such XML, and `LandfallError`
+    where the rules or saxonche are not at hand.
     """
     text = _read_plain(xml)
     stylesheet = find_rules() if rules is None else rules
+    return _read_report(_compile(stylesheet)(text))
+
+
+@cache
+def _compile(stylesheet: Path) -> Callable[[str], str]:
+    """The rules, ready to be run: compiling them takes longer than a thousand invoices."""
     try:
         from saxonche import PySaxonApiError, PySaxonProcessor
     except ImportError:
         raise LandfallError("saxonche is not installed, which runs the rules: pip install saxonche") from None
-    with PySaxonProcessor(license=False) as processor:
-        # Trees from octets and the stylesheet of a file: no URI in the invoice is ever followed.
-        processor.set_configuration_property("http://saxon.sf.net/feature/allow-external-functions", "off")
+    processor = PySaxonProcessor(license=False)
+    processor.set_configuration_property("http://saxon.sf.net/feature/allow-external-functions", "off")
+
+    def run(text: str) -> str:
+        # From text: it has no base URI that anything could be resolved against.
         try:
-            compiled: Any = processor.new_xslt30_processor().compile_stylesheet(stylesheet_file=str(stylesheet))
-            report = compiled.transform_to_string(xdm_node=processor.parse_xml(xml_text=text))
+            report: str = rules.transform_to_string(xdm_node=processor.parse_xml(xml_text=text))
         except PySaxonApiError as error:
-            raise LandfallError(f"the rules in {stylesheet} cannot be run: {error}") from None
-    return _read_report(report)
+            raise InvoiceError(f"the file cannot be judged by the rules: {error}") from None
+        return report
+
+    try:
+        rules: Any = processor.new_xslt30_processor().compile_stylesheet(stylesheet_file=str(stylesheet))
+    except PySaxonApiError as error:
+        raise LandfallError(f"the rules in {stylesheet} cannot be run: {error}") from None
+    return run
 
 
 def find_rules() -> Path:

@@ -26,18 +26,26 @@ _WORD: Final = re.compile(rf"\S{{{LONG + 1},}}")
 
 
 def write_pdf(document: Document, page: Page, words: Words) -> bytes:
-    """The PDF. Raises `DocumentError` for more rows than anybody prints."""
+    """The PDF. Raises `DocumentError` for more rows than anybody prints and for letters that no font here has."""
     longest = max((len(table.rows) for table in page.tables), default=0)
     if longest > MAX_PDF_ROWS:
         raise DocumentError(f"{document.kind} has {longest:,} rows, a PDF at most {MAX_PDF_ROWS:,}: make XLSX or CSV")
-    octets: Any = typst.compile(
-        _template(),
-        ignore_system_fonts=True,
-        format="pdf",
-        pdf_standards="a-2b",
-        sys_inputs={"page": msgspec.json.encode(_describe(document, page, words)).decode()},
-        timestamp=0,
-    )
+    try:
+        octets: Any = typst.compile(
+            _template(),
+            ignore_system_fonts=True,
+            format="pdf",
+            pdf_standards="a-2b",
+            sys_inputs={"page": msgspec.json.encode(_describe(document, page, words)).decode()},
+            timestamp=0,
+        )
+    except typst.TypstError as error:
+        if "could not be displayed" not in error.message:
+            raise
+        raise DocumentError(
+            f"{document.kind} has characters that no font here has ({error.message}): write them in Latin, Greek or "
+            "Cyrillic letters, or make XLSX or XML, which have any"
+        ) from None
     assert isinstance(octets, bytes)
     return octets
 

@@ -248,6 +248,12 @@ def test_an_unknown_difference_is_refused() -> None:
         render(odd, Language.EN, Format.CSV)
 
 
+def test_letters_no_font_has_are_named() -> None:
+    with pytest.raises(DocumentError, match=r'"運".* no font here has|no font here has .*運'):
+        render(line_with(description="運"), Language.EN, Format.PDF)
+    assert "運".encode() in render(line_with(description="運"), Language.EN, Format.XML)
+
+
 def test_too_many_rows_for_paper_are_sent_to_a_workbook() -> None:
     usage = example("usage")
     with pytest.raises(DocumentError, match="make XLSX or CSV"):
