@@ -36,13 +36,14 @@ Home
     POST /packages/preview, /packages {"name", "currency", "items": [{"offer", "days"?, "renewals"?, "escrow_usdr"?}],
                  one of "margin_percent": "25", "margin_minor", "retail_minor"; "round_to_minor"?, "description"?}
     GET  /packages    POST /packages/{id}/withdraw
-    POST /subscribers {"name", "msisdn", "card": {"iccid", "kic", "kid", "key_index"?, "counter"?, "slots"?}}
+    POST /subscribers {"name", "msisdn", "card": {"iccid", "kic"?, "kid"?, "key_index"?, "counter"?, "slots"?}}
     GET  /subscribers
     GET  /subscribers/{id}/card            where the card is reached now, by its own last report; its slots
     GET  /deliveries?iccid=&limit=         packets to cards: queued, sent, delivered, unknown, proven, failed; in words
     POST /ota/templates {"name", "commands", "parameters"?, "about"?}    GET /ota/templates[/{name}]
     POST /ota/jobs {"iccid", "commands" | "template", "values"? | "rotate_keys", "question"?, "valid_hours"?}   one card
     GET  /ota/jobs?iccid=&in_state=        queued, sent, delivered, unknown, then proven, failed, cancelled, expired
+    GET  /ota/jobs/{id}    POST /ota/jobs/{id}/cancel
     POST /ota/campaigns {"name", "cards"?, "per_minute"?, "start"?, and what a job has}     GET /ota/campaigns
     POST /ota/campaigns/{id}/cards (text/csv: iccid[,parameter …])    …/start /pause /resume /cancel
     GET  /ota/campaigns/{id}    …/jobs?in_state=&after=    …/events (text/event-stream)

@@ -128,9 +128,7 @@ def _assemble(
 ) -> tuple[Node, list[Loop]]:
     outbox, follower, tasks = Outbox(database, ledger), Follower(database, ledger), Tasks(database)
     pool, codes = ProfilePool(own, keys), CodePool(keys)
-    cipher = KeyCipher(keys.encrypt, keys.decrypt)
-    cards = PostgresOutbox(database.engine, cipher)
-    card_keys = CardKeyImport(database, KeyImport(database.engine, cipher))
+    cards = PostgresOutbox(database.engine, KeyCipher(keys.encrypt, keys.decrypt))
     usage = UsageReports(database, ledger, outbox, pool)
     hlrs = {
         network.plmn: HlrClient(
@@ -151,7 +149,7 @@ def _assemble(
     storefront = Storefront(database, ledger, outbox, follower, tasks, keys, providers)
     turns = CardTurns()
     Delivery(database, ledger, outbox, tasks, keys, cards, carrier, turns)
-    rotation = KeyRotation(database.engine, cipher)
+    rotation = KeyRotation(cards)
     Sender(database, tasks, cards, carrier, turns, subscribers.find_number, rotation)
     clock = Clock(database, ledger, outbox, tasks, usage)
     node = Node(
@@ -174,7 +172,7 @@ def _assemble(
         packages=Packages(database, ledger, own.rates),
         storefront=storefront,
         campaigns=Campaigns(database, tasks),
-        card_keys=card_keys,
+        card_keys=CardKeyImport(database, KeyImport(cards)),
     )
     loops = [outbox.run, follower.run, tasks.run, clock.run]
     if isinstance(carrier, SmppCarrier):

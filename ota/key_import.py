@@ -1,6 +1,6 @@
 """Key sets of many cards into the outbox's tables, with a word on each card before anything is written.
 
-    findings = await KeyImport(engine, cipher).take(cards, counter=None, replace=False, dry_run=True)
+    findings = await KeyImport(store).take(cards, counter=None, replace=False, dry_run=True)
 
 What is there already is not written again; a counter is never lowered; another key set than the one that stands is
 refused unless its replacement is asked for, since the card in the field would no longer be understood.
@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ota.keysets import CardKeys
-from ota.outbox import KeyCipher, PostgresOutbox, cards, other_keys, packets
+from ota.outbox import PostgresOutbox, cards, other_keys, packets
 from ota.scp80.parameters import COUNTER_MAX
 
 BATCH: Final = 1000
@@ -55,9 +55,8 @@ class Standing(msgspec.Struct, frozen=True):
 class KeyImport:
     """Takes key sets into the tables of `ota.outbox`."""
 
-    def __init__(self, engine: AsyncEngine, cipher: KeyCipher) -> None:
-        self._engine, self._cipher = engine, cipher
-        self._store = PostgresOutbox(engine, cipher)
+    def __init__(self, store: PostgresOutbox) -> None:
+        self._engine, self._cipher = store.engine, store.cipher
 
     async def take(
         self, given: Sequence[CardKeys], *, counter: int | None = None, replace: bool = False, dry_run: bool = False

@@ -18,11 +18,11 @@ from uuid import UUID, uuid4
 
 import msgspec
 from sqlalchemy import Text, delete, func, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ota.delivery import StoredPacket
 from ota.keysets import CardKeys
-from ota.outbox import KeyCipher, OutboxError, cards, other_keys, packets, read_packet
+from ota.outbox import OutboxError, PostgresOutbox, cards, other_keys, packets, read_packet
 from ota.scp80.key_management import ISD_TAR, VERSIONS, delete_key, put_key
 from ota.scp80.packet import KeySet, encode_command
 from ota.scp80.parameters import COUNTER_MAX, CounterMode, KeyByte
@@ -44,8 +44,8 @@ class OtherKeys(msgspec.Struct, frozen=True):
 class KeyRotation:
     """The stored side of rotations; what is sent when is the caller's."""
 
-    def __init__(self, engine: AsyncEngine, cipher: KeyCipher) -> None:
-        self._engine, self._cipher = engine, cipher
+    def __init__(self, store: PostgresOutbox) -> None:
+        self._engine, self._cipher = store.engine, store.cipher
 
     async def find(self, iccid: str, state: str) -> OtherKeys | None:
         """The card's key set in that state; of a card there is at most one `new` and one `former`."""

@@ -76,6 +76,11 @@ class JobController(Controller):
         """Show one job."""
         return await node.campaigns.show_job(job)
 
+    @post("/{job:int}/cancel", status_code=HTTP_200_OK)
+    async def cancel(self, node: Node, job: int) -> JobView:
+        """End a job that was not yet sent."""
+        return await node.campaigns.cancel_job(job)
+
 
 class CampaignController(Controller):
     """Campaigns: many cards, the same commands or template."""
@@ -90,7 +95,7 @@ class CampaignController(Controller):
 
     @get("/")
     async def list_newest(
-        self, node: Node, in_state: CampaignState | None = None, limit: Limit = 100
+        self, node: Node, in_state: CampaignState | None = None, limit: Limit = 20
     ) -> list[CampaignView]:
         """List campaigns, newest first."""
         return await node.campaigns.list(in_state, limit)

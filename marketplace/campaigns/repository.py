@@ -91,21 +91,33 @@ async def claim_jobs(
     """Jobs that are due, `sending` from now on; without `begin` only those that are already.
 
     A card's jobs go in the order they were made: one waits while an earlier one is sending, or is queued in a campaign
-    that runs.
+    that runs. Those on their way already go first: they hold up others.
     """
-    states = "('queued', 'sending')" if begin else "('sending')"
+    found: list[JobRow] = []
+    for state in ("sending", "queued") if begin else ("sending",):
+        if len(found) < limit:
+            found += await _claim(
+                connection, campaign, state, [*running, *(job.id for job in found)], limit - len(found)
+            )
+    return found
+
+
+async def _claim(
+    connection: AsyncConnection, campaign: UUID, state: str, running: list[int], limit: int
+) -> list[JobRow]:
     return await fetch(
         connection,
         JobRow,
         "WITH due AS (SELECT id FROM ota_jobs j WHERE campaign = :campaign"  # noqa: S608 - constants
-        f" AND state IN {states} AND due_ms <= :now AND id <> ALL(CAST(:running AS bigint[]))"
+        " AND state = :state AND due_ms <= :now AND id <> ALL(CAST(:running AS bigint[]))"
         " AND NOT EXISTS (SELECT 1 FROM ota_jobs e JOIN ota_campaigns k ON k.id = e.campaign WHERE e.iccid = j.iccid"
         " AND e.id < j.id AND e.state IN ('queued', 'sending') AND (e.state = 'sending' OR k.state = 'running'))"
         " ORDER BY due_ms, id LIMIT :limit FOR UPDATE)"
         f" UPDATE ota_jobs SET state = 'sending', {_CHANGED} WHERE id IN (SELECT id FROM due)"
         " RETURNING id, campaign, iccid, given, state, packet, attempts, absences",
         campaign=campaign,
-        running=list(running),
+        state=state,
+        running=running,
         limit=limit,
         now=now_ms(),
     )
@@ -119,6 +131,12 @@ async def expire_queued(connection: AsyncConnection, campaign: UUID) -> int:
 async def cancel_queued(connection: AsyncConnection, campaign: UUID) -> int:
     """End what was not yet sent."""
     return await _end_queued(connection, campaign, "cancelled", "cancelled before it was sent")
+
+
+async def cancel_job(connection: AsyncConnection, job: int) -> bool:
+    """End one job that was not yet sent; whether it was not."""
+    sql = f"UPDATE ota_jobs SET state = 'cancelled', words = :words, {_CHANGED} WHERE id = :job AND state = 'queued'"  # noqa: S608
+    return await execute(connection, sql, job=job, words="cancelled before it was sent", now=now_ms()) == 1
 
 
 async def _end_queued(connection: AsyncConnection, campaign: UUID, state: str, words: str) -> int:

@@ -15,6 +15,7 @@ from marketplace.campaigns.cards_csv import read_cards
 from marketplace.campaigns.repository import (
     TemplateRow,
     add_template,
+    cancel_job,
     cancel_queued,
     count_jobs,
     find_campaign,
@@ -167,6 +168,16 @@ class Campaigns:
         """The newest campaigns first."""
         async with self._database.read() as connection:
             return [await _view(connection, row) for row in await list_campaigns(connection, state, limit)]
+
+    async def cancel_job(self, job: int) -> JobView:
+        """End one job that was not yet sent. Raises Refusal `wrong-state` where it was."""
+        shown = await self.show_job(job)
+        async with self._database.begin() as connection:
+            if not await cancel_job(connection, job):
+                raise Refusal(
+                    "wrong-state", f"the job is {shown.state}: only one that was not yet sent can be cancelled"
+                )
+        return await self.show_job(job)
 
     async def _start(self, connection: AsyncConnection, campaign: UUID) -> None:
         await set_campaign(connection, campaign, "running")

@@ -100,6 +100,12 @@ def show_job(job: int, as_json: Json = False) -> None:
     emit(call("GET", f"/ota/jobs/{job}"), as_json)
 
 
+@jobs.command("cancel")
+def cancel_job(job: int, as_json: Json = False) -> None:
+    """End a job that was not yet sent, of a campaign or by itself."""
+    show([call("POST", f"/ota/jobs/{job}/cancel")], JOB, as_json, "Job")
+
+
 @campaigns.command("create")
 def create_campaign(
     name: Annotated[str, typer.Argument(help="What people will know it by.")],

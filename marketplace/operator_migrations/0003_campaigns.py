@@ -55,7 +55,7 @@ CREATE TABLE ota_jobs (
     changed_ms bigint NOT NULL,
     UNIQUE (campaign, iccid)
 );
-CREATE INDEX ota_jobs_due ON ota_jobs (campaign, due_ms, id) WHERE state IN ('queued', 'sending');
+CREATE INDEX ota_jobs_due ON ota_jobs (campaign, state, due_ms, id) WHERE state IN ('queued', 'sending');
 CREATE INDEX ota_jobs_order ON ota_jobs (iccid, id) WHERE state IN ('queued', 'sending');
 CREATE INDEX ota_jobs_card ON ota_jobs (iccid, id);
 CREATE INDEX ota_jobs_state ON ota_jobs (campaign, state);

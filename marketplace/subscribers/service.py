@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from marketplace.ledger_link.outbox import now_ms
 from marketplace.operator_database import Database, execute, fetch, fetch_one, scalar
 from marketplace.operator_problems import Refusal
+from ota.key_import import KeyImport, Result
 from ota.keysets import CardKeys
 from ota.outbox import PostgresOutbox
 from ota.scp80.packet import KeySet
@@ -22,11 +23,14 @@ HexKey = Annotated[str, Meta(pattern="^(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{48}|[0-9A-
 
 
 class NewCard(Struct, frozen=True, forbid_unknown_fields=True):
-    """A card's OTA key set: AES keys in hex, the key set's index, the last counter used, and its slots besides home."""
+    """A card's OTA key set: AES keys in hex, the key set's index, the last counter used, and its slots besides home.
+
+    Without keys the card must be known by an import of its batch.
+    """
 
     iccid: Annotated[str, Meta(pattern="^[0-9]{18,20}$")]
-    kic: HexKey
-    kid: HexKey
+    kic: HexKey | None = None
+    kid: HexKey | None = None
     key_index: Annotated[int, Meta(ge=1, le=15)] = 1
     counter: Annotated[int, Meta(ge=0)] = 0
     slots: Annotated[int, Meta(ge=1, le=15)] = 7
@@ -66,18 +70,14 @@ class Subscribers:
     def __init__(self, database: Database, cards: PostgresOutbox) -> None:
         self._database = database
         self._cards = cards
+        self._keys = KeyImport(cards)
 
     async def add(self, new: NewSubscriber) -> Subscriber:
         """Enter a subscriber and the card. Raises Refusal `already-exists` for a known ICCID."""
-        algorithm = KeyByte(new.card.key_index, CipherAlgorithm.AES_CBC)
-        keys = KeySet(
-            kic=algorithm, kic_key=bytes.fromhex(new.card.kic), kid=algorithm, kid_key=bytes.fromhex(new.card.kid)
-        )
-        card = CardKeys(iccid=new.card.iccid, keys=keys)
         async with self._database.read() as connection:
-            if await fetch_one(connection, Subscriber, "SELECT * FROM subscribers WHERE iccid = :i", i=card.iccid):
+            if await fetch_one(connection, Subscriber, "SELECT * FROM subscribers WHERE iccid = :i", i=new.card.iccid):
                 raise Refusal("already-exists", "a subscriber has this card already")
-        await self._cards.add_card(card, counter=new.card.counter)
+        await self._take_keys(new.card)
         async with self._database.begin() as connection:
             found = await fetch_one(
                 connection,
@@ -94,6 +94,21 @@ class Subscribers:
         if found is None:
             raise Refusal("already-exists", "a subscriber has this card already")
         return found
+
+    async def _take_keys(self, card: NewCard) -> None:
+        """Enter the card's keys, or find them known. Raises Refusal `already-exists` where others stand."""
+        if card.kic is None or card.kid is None:
+            if card.kic is not None or card.kid is not None:
+                raise Refusal("invalid", "kic and kid go together: give both, or none of a card that was imported")
+            await self._cards.card(card.iccid)
+            return
+        byte = KeyByte(card.key_index, CipherAlgorithm.AES_CBC)
+        keys = KeySet(kic=byte, kic_key=bytes.fromhex(card.kic), kid=byte, kid_key=bytes.fromhex(card.kid))
+        (finding,) = await self._keys.take([CardKeys(iccid=card.iccid, keys=keys)], counter=card.counter or None)
+        if finding.result is Result.REFUSED:
+            raise Refusal(
+                "already-exists", f"card {card.iccid}: {finding.words}; leave kic and kid out to keep what stands"
+            )
 
     async def find_number(self, iccid: str) -> str:
         """The number a card is reached under: its subscriber's, else that of the batch it came with.

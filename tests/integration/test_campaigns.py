@@ -174,6 +174,12 @@ async def test_a_campaign_is_throttled_paused_resumed_and_cancelled(
         job = await node.post("/ota/jobs", {"iccid": world.iccids[-1], "commands": [{"do": "list-slots"}]})
         await node.wait(f"/ota/jobs/{job['id']}", lambda seen: seen["state"] == "proven")
 
+        # Neither does a card wait that is cancelled by itself.
+        (last,) = await node.get(f"{path}/jobs", after=job["id"] - 2, limit=1)
+        assert (await node.post(f"/ota/jobs/{last['id']}/cancel"))["state"] == "cancelled"
+        with pytest.raises(NodeRefused, match="only one that was not yet sent"):
+            await node.post(f"/ota/jobs/{last['id']}/cancel")
+
         await node.post(f"{path}/resume")
         await node.wait(path, lambda seen: seen["counts"]["proven"] > stood)
         await node.post(f"{path}/cancel")

@@ -82,7 +82,7 @@ class World:
     def __init__(self, database: Database, card: Card) -> None:
         self.database, self.card, self.air = database, card, Air(card)
         self.store = PostgresOutbox(database.engine, CIPHER)
-        self.rotation = KeyRotation(database.engine, CIPHER)
+        self.rotation = KeyRotation(self.store)
 
     async def add_job(self) -> CampaignRow:
         now = now_ms()
@@ -180,7 +180,7 @@ async def test_a_sender_that_dies_at_any_step_is_taken_up(world: World, step: st
         raise Died
 
     campaign = await world.add_job()
-    assert await world.attempt(campaign, Dying(world.database.engine, CIPHER)) is None
+    assert await world.attempt(campaign, Dying(world.store)) is None
     packet = await prepare(world.store, ICCID, [list_slots()])
     with suppress(Again):
         assert (await world.send(packet.id)).verdict is Verdict.DONE, "the card is reached meanwhile too"
