@@ -58,7 +58,7 @@ def test_a_report_with_one_bit_changed_or_cut_is_refused(report: AccountReport, 
         decode_report(bytes(octets), KEYS)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)  # an event loop each, on busy machines
 @given(
     st.builds(
         ShortMessage,
