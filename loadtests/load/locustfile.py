@@ -17,7 +17,7 @@ from typing import Any, Final
 import gevent
 from gevent import monkey
 from locust import LoadTestShape, events
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from loadtests.load import auditing, buying, reading, subscribing, visiting
 from loadtests.load.bridge import Bridge
@@ -158,7 +158,7 @@ class Master:
     def _end(self, **_: Any) -> None:
         self.runner.send_message("finish")
         with gevent.Timeout(FINISH_S + ARRIVE_S, False):
-            while self.open:
+            while self.open & {client.id for client in self.runner.clients.all if client.state != STATE_MISSING}:
                 gevent.sleep(0.1)
         for name in self.open:
             log.error("the journal of worker %s has not arrived", name)
