@@ -6,6 +6,8 @@ LANDFALL_LEDGER_URL and LANDFALL_LEDGER_KEY.
 """
 
 import asyncio
+import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -35,6 +37,7 @@ from settlement.ledger.messages import (
     UpgradeRules,
 )
 from settlement.ledger.note import VerifierKey
+from settlement.ledger.settling import AttestReserves
 from settlement.ledger.trust import Untrusted
 from settlement.money import format_sdrt
 
@@ -155,6 +158,30 @@ def upgrade_rules(
     """
     receipt = _submit(ledger_url, ledger_key, UpgradeRules, version=version)
     emit(receipt, as_json, title=f"The ledger is under rules version {version}")
+
+
+@app.command()
+def attest(
+    deposits: Annotated[str, typer.Argument(help="All deposits behind the SDRt, in SDRt: 1000")],
+    as_of: Annotated[datetime, typer.Option(help="When, in UTC: 2026-10-31 or 2026-10-31T23:59:59.")],
+    document: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="What shows it, such as the bank's statement.")
+    ],
+    ledger_url: Url,
+    ledger_key: Vkey,
+    as_json: Json = False,
+) -> None:
+    """State the deposits that stand behind the SDRt; every audit then compares them with what was minted and burnt.
+
+    Only the document's SHA-256 goes on the ledger: keep the file.
+
+    Example: landfall issuer attest 1000 --as-of 2026-10-31 --document statement.pdf
+    """
+    with document.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    moment = int(as_of.replace(tzinfo=UTC).timestamp() * 1000)
+    fields = {"as_of": moment, "deposits": read_amount(deposits), "digest": digest}
+    emit(_submit(ledger_url, ledger_key, AttestReserves, **fields), as_json, title="Attested")
 
 
 @app.command()

@@ -34,6 +34,7 @@ from marketplace.settling.controller import (
     ObligationController,
     ProposalController,
 )
+from marketplace.settling.documents import DocumentController
 from marketplace.transactions.controller import TransactionController
 
 MAX_BODY: Final = 1024 * 1024
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             CycleController,
             DisputeController,
             DealController,
+            DocumentController,
             PayloadController,
             show_rejections,
             static_files(),

@@ -150,7 +150,7 @@ class World:
         self._ids += 1
         return UUID(int=self.time << 80 | 7 << 76 | 2 << 62 | self._ids)
 
-    def make(self, kind: type[Message], **fields: Any) -> Message:
+    def make(self, kind: type[Message], /, **fields: Any) -> Message:
         """A message with a fresh id, this log as audience, and an hour to be accepted in."""
         return kind(
             **{
@@ -161,7 +161,7 @@ class World:
             }
         )
 
-    def send(self, sender: Member | Signer, kind: type[Message], **fields: Any) -> Effects | Rejection:
+    def send(self, sender: Member | Signer, kind: type[Message], /, **fields: Any) -> Effects | Rejection:
         """Sign a message by `sender` and run it."""
         signer = sender.signer if isinstance(sender, Member) else sender
         return self.send_raw(signer.sign(self.make(kind, **fields)))
@@ -187,7 +187,7 @@ class World:
             assert self.execution.chain == before, "a rejection has moved something"
         return outcome
 
-    def must(self, sender: Member | Signer, kind: type[Message], **fields: Any) -> Effects:
+    def must(self, sender: Member | Signer, kind: type[Message], /, **fields: Any) -> Effects:
         """As `send`, where the test is about something later."""
         outcome = self.send(sender, kind, **fields)
         assert isinstance(outcome, Effects), outcome
@@ -254,7 +254,7 @@ class World:
     def report(self, visited: Member, request: UUID, sequence: int, *records: UsageRecord) -> Effects | Rejection:
         return self.send(visited, ReportUsage, groups=(UsageGroup(request, sequence, records),))
 
-    def propose(self, proposer: Member, kind: type[Message], **fields: Any) -> str:
+    def propose(self, proposer: Member, kind: type[Message], /, **fields: Any) -> str:
         """Propose something that is open until tomorrow; returns the leaf hash that consents cite."""
         effects = self.must(proposer, kind, **{"until": self.time + DAY, **fields})
         [leaf] = [row.leaf for row in effects.rows if isinstance(row, Proposal)]

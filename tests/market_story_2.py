@@ -13,6 +13,7 @@ from settlement.ledger.merkle import leaf_hash
 from settlement.ledger.messages import Mint, Redeem, UpgradeRules, UsageRecord
 from settlement.ledger.settling import (
     AcceptDispute,
+    AttestReserves,
     DecideDispute,
     Direction,
     EscalateDispute,
@@ -23,6 +24,7 @@ from settlement.ledger.settling import (
     ProposeDeal,
     ProposeInvoice,
     RaiseDispute,
+    RecordDocument,
     RefuseProposal,
     RejectDispute,
     SettleDeal,
@@ -47,6 +49,12 @@ def tell_story_2() -> World:
     _net(world, home, visited, insurer)
     _dispute(world, home, visited)
     _deal(world, home, visited)
+    world.must(
+        home, RecordDocument, counterparty=visited.id, kind="reconciliation-act", digest="dd" * 32, period="2025-03"
+    )
+    bank = {"as_of": world.time, "digest": "ba" * 32}
+    world.must(world.issuer, AttestReserves, deposits=2_000 * SDRT, **bank)
+    world.must(world.members["watchdog"], AttestReserves, deposits=1_000 * SDRT, **bank)
     world.digest()
     world.check_money()
     return world

@@ -41,6 +41,8 @@ class Path:
     CYCLES: Final = "/v1/cycles"
     DISPUTES: Final = "/v1/disputes"
     DEALS: Final = "/v1/deals"
+    DOCUMENTS: Final = "/v1/documents"
+    ATTESTATIONS: Final = "/v1/attestations"
     ACCOUNT: Final = "/v1/account"
     ENTRIES: Final = "/v1/entries"
     EVENTS: Final = "/v1/events"
@@ -97,6 +99,16 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     counterparty: str | None = None
     settled: int = 0
     refused: tuple[Refusal, ...] = ()
+
+
+class Recorded(Struct, frozen=True):
+    """An entry that has a document's digest in `field` of its message of `type`: where, when, and who signed it."""
+
+    index: int
+    time: int
+    sender: str
+    type: str
+    field: str
 
 
 class OperatorView(Struct, frozen=True):

@@ -11,7 +11,8 @@ In one pass over the entries, in order, the auditor
 4. checks that time never goes back and that no sender used an id twice;
 5. executes the rules on it, the very functions the ledger ran, and compares the digests the ledger stated on the way;
 6. adds up the money: Σ(available + escrow + held) = minted − burned, Σ escrow of requests = Σ escrow,
-   Σ held = what redemptions and disputes hold, nothing below 0.
+   Σ held = what redemptions and disputes hold, nothing below 0;
+7. compares each statement of deposits with what was minted and burnt by then: the proof of reserves.
 
 Signatures are verified by other processes while this one executes, on the assumption that they fit; an audit passes
 only when all did. Memory grows with the state (operators, offers, requests), not with the log.
@@ -19,6 +20,7 @@ only when all did. Memory grows with the state (operators, offers, requests), no
 
 import os
 import time
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -40,10 +42,11 @@ from settlement.ledger.ids import IdRegister
 from settlement.ledger.keys import from_base64url, thumbprint
 from settlement.ledger.log import read_leaf
 from settlement.ledger.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash
-from settlement.ledger.messages import MAX_TIME
+from settlement.ledger.messages import MAX_TIME, Mint, Redeemed
 from settlement.ledger.note import NoteError, VerifierKey, parse_note
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules.context import RESERVED
+from settlement.ledger.settling import AttestReserves
 from settlement.ledger.state import Account, Dispute, Key, Ledger, Redemption, Request, State
 from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileError, decode_bundle, parse_tile_path, tile_at
 
@@ -69,11 +72,27 @@ class AuditError(LandfallError):
         self.sender = sender
 
 
-class AuditReport(Struct, frozen=True, kw_only=True):
+class Reserve(Struct, frozen=True):
+    """One statement of deposits (entry `index`, by `attestor`) against the SDRt that were there at `as_of`.
+
+    `circulating`: minted less burnt by the entries up to `as_of`. `covered`: whether the deposits are as much.
+    Amounts are micro-SDRt.
+    """
+
+    index: int
+    attestor: str
+    as_of: int
+    deposits: int
+    circulating: int
+    covered: bool
+
+
+class AuditReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a log proved. Amounts are micro-SDRt, times milliseconds since the epoch, hashes lower-case hex.
 
     `chain`: head of the effects chain. `messages`: entries by type. `requests`: by state. `continues`: size of the
-    other checkpoint that this log was shown to continue.
+    other checkpoint that this log was shown to continue. `reserves`: every statement of deposits, for who reads it to
+    judge: one that does not cover what circulates is no fault of the log.
     """
 
     origin: str
@@ -91,6 +110,7 @@ class AuditReport(Struct, frozen=True, kw_only=True):
     escrow: int
     continues: int | None
     seconds: float
+    reserves: tuple[Reserve, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -217,6 +237,8 @@ class _Auditor:
         self.cutter = TileCutter()
         self.messages: Counter[str] = Counter()
         self.first_time = self.time = 0
+        self.circulation: list[tuple[int, int]] = []
+        self.reserves: list[Reserve] = []
 
     def run(self, progress: Progress | None) -> None:
         """Everything, in order. Raises AuditError for the first bad entry."""
@@ -313,9 +335,23 @@ class _Auditor:
         effects = self.execution.run(envelope, at)
         if isinstance(effects, Rejection):
             raise AuditError(f"the rules refuse it: {effects.code}, {effects.detail}", index=index, sender=sender)
-        self.messages[str(envelope.message.__struct_config__.tag)] += 1
+        message = envelope.message
+        self.messages[str(message.__struct_config__.tag)] += 1
+        if isinstance(message, Mint | Redeemed):
+            ledger = self._ledger()
+            self.circulation.append((at, ledger.minted - ledger.burned))
+        elif isinstance(message, AttestReserves):
+            self._compare_reserves(index, sender, message)
         if self.watch is not None:
             self.watch(index, at, sender, envelope)
+
+    def _compare_reserves(self, index: int, attestor: str, message: AttestReserves) -> None:
+        """Deposits as they were stated, against what circulated at that time."""
+        place = bisect_right(self.circulation, message.as_of, key=lambda change: change[0])
+        circulating = self.circulation[place - 1][1] if place else 0
+        self.reserves.append(
+            Reserve(index, attestor, message.as_of, message.deposits, circulating, message.deposits >= circulating)
+        )
 
     def _sender(self, index: int, envelope: Envelope) -> tuple[str, bytes]:
         """Whose key the envelope names, as the log stands at this entry."""
@@ -374,6 +410,7 @@ class _Auditor:
             escrow=sum(row.escrow for row in accounts),
             continues=self.other.size if self.other else None,
             seconds=round(seconds, 3),
+            reserves=tuple(self.reserves),
         )
 
 

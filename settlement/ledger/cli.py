@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -184,6 +185,19 @@ def _show(report: AuditReport) -> None:
     ]
     if rows:
         emit(rows, title="Balances")
+
+    reserves = [
+        {
+            "as of": f"{datetime.fromtimestamp(row.as_of / 1000, UTC):%Y-%m-%d %H:%M} UTC",
+            "stated by": row.attestor,
+            "deposits": format_sdrt(row.deposits),
+            "minted less burnt": format_sdrt(row.circulating),
+            "covered": "yes" if row.covered else f"NO, {format_sdrt(row.circulating - row.deposits)} are missing",
+        }
+        for row in report.reserves
+    ]
+    if reserves:
+        emit(reserves, title="Proof of reserves")
 
 
 def _read_key(file: Path | None) -> VerifierKey:

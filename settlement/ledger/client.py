@@ -38,6 +38,7 @@ from settlement.ledger.api import (
     Proof,
     Quality,
     Receipt,
+    Recorded,
 )
 from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.envelope import Signer, parse
@@ -46,9 +47,10 @@ from settlement.ledger.log import leaf_data
 from settlement.ledger.messages import Message
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.rejections import Rejection
-from settlement.ledger.settling import Consent, Pay, RefuseProposal
+from settlement.ledger.settling import Consent, Pay, RecordDocument, RefuseProposal
 from settlement.ledger.state import (
     Account,
+    Attestation,
     BidRequest,
     Cycle,
     Deal,
@@ -142,7 +144,7 @@ class LedgerClient:
 
     # writing
 
-    def make(self, kind: type[M], **fields: Any) -> M:
+    def make(self, kind: type[M], /, **fields: Any) -> M:
         """A message of `kind` with a fresh id, this log as audience and an expiry of EXPIRY_S from now."""
         fields.setdefault("id", new_id())
         fields.setdefault("exp", time.time_ns() // 1_000_000 + EXPIRY_S * 1000)
@@ -285,7 +287,7 @@ class LedgerClient:
         """One request this operator is a party of. Raises Rejected `not-found`."""
         return await self._get(f"{Path.REQUESTS}/{request}", Request, authorised=True)
 
-    async def propose(self, kind: type[Message], **fields: Any) -> str:
+    async def propose(self, kind: type[Message], /, **fields: Any) -> str:
         """Propose something (an invoice, a cycle, a deal); returns the leaf hash that consents cite."""
         return (await self.submit(self.make(kind, **fields))).leaf
 
@@ -340,6 +342,23 @@ class LedgerClient:
     async def deal_periods(self, deal: UUID) -> list[DealPeriod]:
         """What a deal came to, period by period; one without traffic that is not settled is not in it."""
         page = await self._get(f"{Path.DEALS}/{deal}/periods", Page[DealPeriod], authorised=True)
+        return list(page.items)
+
+    async def record_document(
+        self, digest: str, kind: str, *, counterparty: str | None = None, period: str | None = None
+    ) -> Receipt:
+        """Put a document's SHA-256 (hex) on the ledger."""
+        fields = {"counterparty": counterparty, "period": period}
+        return await self.submit(self.make(RecordDocument, digest=digest, kind=kind, **fields))
+
+    async def find_document(self, digest: str) -> list[Recorded]:
+        """Entries that record a document's SHA-256 (hex), oldest first."""
+        response = await self._call("GET", f"{Path.DOCUMENTS}/{digest}")
+        return [] if response.status_code == 404 else _read(response, list[Recorded])
+
+    async def attestations(self) -> list[Attestation]:
+        """What was stated of the deposits behind the SDRt, newest first."""
+        page = await self._get(Path.ATTESTATIONS, Page[Attestation])
         return list(page.items)
 
     async def entries(self, *, after: int = -1, limit: int = api.PAGE) -> list[Entry]:

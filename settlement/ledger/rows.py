@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 
 from settlement.ledger.state import (
     Account,
+    Attestation,
     BidRequest,
     Contested,
     Cycle,
@@ -23,6 +24,7 @@ from settlement.ledger.state import (
     DealPeriod,
     Deposit,
     Dispute,
+    Document,
     Key,
     Ledger,
     Obligation,
@@ -73,6 +75,8 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
     Contested: ("amount",),
     Deal: ("credit", "state"),
     DealPeriod: ("traffic", "settled"),
+    Document: (),
+    Attestation: (),
     Obligation: ("amount", "remaining", "state"),
 }
 """Fields that a rule may change; the others stand from the row's making."""
@@ -179,7 +183,7 @@ def _update_sql(row_type: type[Row], table: Table) -> str:
 
 
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-_PLAIN: Final = frozenset({Account, Key, Deposit, Redemption, Obligation, Dispute, Contested})
+_PLAIN: Final = frozenset({Account, Key, Deposit, Redemption, Obligation, Dispute, Contested, Document, Attestation})
 """Row types whose columns are their fields as they are; the others hold tuples and nested values."""
 _SELECT: Final = {kind: _select_sql(kind, table, kind.__struct_fields__) for kind, table in TABLES.items()}
 _SELECT_MUTABLE: Final = {

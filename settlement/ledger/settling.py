@@ -23,6 +23,10 @@ MAX_CHANGES: Final = 700
 Sum = Annotated[int, Meta(ge=LEAST, le=MAX_AMOUNT, description="micro-SDRt, at least 1")]
 Number = Annotated[str, spelt("[A-Za-z0-9][A-Za-z0-9/._-]{0,63}"), Meta(description="of a document, no free text")]
 
+PeriodName = Annotated[
+    str, spelt("[0-9]{4}-[0-9]{2}(?:-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2})?"), Meta(description="2026-10, or day/day")
+]
+
 
 class Consent(Message, frozen=True, kw_only=True, tag="consent"):
     """The sender agrees to `proposal`, the leaf hash of the entry that proposed. The last needed makes it effective."""
@@ -192,8 +196,31 @@ class SettleDeal(Message, frozen=True, kw_only=True, tag="settle-deal"):
     period: Annotated[int, Meta(ge=0, lt=MAX_PERIODS)]
 
 
+class RecordDocument(Message, frozen=True, kw_only=True, tag="record-document"):
+    """The sender puts a document's SHA-256 on the ledger: whoever has the file can find when it was recorded, by whom.
+
+    `counterparty`: the other operator it is for, who may read the entry. `period`: a month, or first and last day.
+    """
+
+    counterparty: OperatorId | None = None
+    kind: Cause
+    digest: Digest
+    period: PeriodName | None = None
+
+
+class AttestReserves(Message, frozen=True, kw_only=True, tag="attest-reserves"):
+    """The issuer, or an auditor, states that at `as_of` deposits of `deposits` micro-SDRt stood behind the SDRt.
+
+    `digest`: SHA-256 of what shows it, such as the bank's statement. Audits compare it with what was minted and burnt.
+    """
+
+    as_of: Time
+    deposits: Amount
+    digest: Digest
+
+
 _Agreeing = Consent | RefuseProposal | ExpireProposal | ProposeInvoice | Pay | ProposeCycle
 _Disputing = (
     RaiseDispute | AcceptDispute | RejectDispute | EscalateDispute | DecideDispute | WithdrawDispute | ExpireDispute
 )
-Transaction = UpgradeRules | _Agreeing | _Disputing | ProposeDeal | SettleDeal
+Transaction = UpgradeRules | _Agreeing | _Disputing | ProposeDeal | SettleDeal | RecordDocument | AttestReserves

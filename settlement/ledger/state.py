@@ -315,10 +315,37 @@ def period_key(deal: UUID, number: int) -> str:
     return f"{deal}.{number}"
 
 
+class Document(Row, frozen=True, kw_only=True, tag="document"):
+    """A document's digest as it was recorded: by whom, for whom, of what kind and period, and when."""
+
+    KEY = "id"
+    id: UUID
+    sender: str
+    counterparty: str | None
+    kind: str
+    digest: str
+    period: str | None
+    recorded: int
+
+
+class Attestation(Row, frozen=True, kw_only=True, tag="attestation"):
+    """What somebody stated of the deposits behind the SDRt; `minted` and `burned` as at the entry itself."""
+
+    KEY = "id"
+    id: UUID
+    attestor: str
+    as_of: int
+    deposits: int
+    digest: str
+    minted: int
+    burned: int
+    made: int
+
+
 R = TypeVar("R", bound=Row)
 ROW_TYPES: tuple[type[Row], ...] = (
     *(Ledger, Operator, Key, Account, Deposit, Redemption, Offer, BidRequest, Request),
-    *(Proposal, Obligation, Cycle, Dispute, Contested, Deal, DealPeriod),
+    *(Proposal, Obligation, Cycle, Dispute, Contested, Deal, DealPeriod, Document, Attestation),
 )
 
 

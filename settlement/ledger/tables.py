@@ -229,6 +229,7 @@ obligations = Table(
     Column("state", Text, nullable=False),
     Index("obligations_by_debtor", "debtor", "id"),
     Index("obligations_by_creditor", "creditor", "id"),
+    Index("obligations_by_document", "document", postgresql_where=text("document IS NOT NULL")),
 )
 
 cycles = Table(
@@ -303,6 +304,31 @@ deal_periods = Table(
     postgresql_with=HOT,
 )
 
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("sender", Text, nullable=False),
+    Column("counterparty", Text),
+    Column("kind", Text, nullable=False),
+    Column("digest", Text, nullable=False, index=True),
+    Column("period", Text),
+    Column("recorded", BigInteger, nullable=False),
+)
+
+attestations = Table(
+    "attestations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("attestor", Text, nullable=False),
+    Column("as_of", BigInteger, nullable=False),
+    Column("deposits", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False, index=True),
+    Column("minted", BigInteger, nullable=False),
+    Column("burned", BigInteger, nullable=False),
+    Column("made", BigInteger, nullable=False),
+)
+
 readers = Table(
     "readers",
     metadata,
@@ -346,4 +372,6 @@ TABLES: Final[dict[type[state.Row], Table]] = {
     state.Contested: contested,
     state.Deal: deals,
     state.DealPeriod: deal_periods,
+    state.Document: documents,
+    state.Attestation: attestations,
 }

@@ -22,9 +22,18 @@ from settlement.ledger.messages import (
     ReportUsage,
     RequestBids,
 )
-from settlement.ledger.settling import ProposeCycle, ProposeDeal, ProposeInvoice, RaiseDispute, SettleDeal
+from settlement.ledger.settling import (
+    AttestReserves,
+    ProposeCycle,
+    ProposeDeal,
+    ProposeInvoice,
+    RaiseDispute,
+    RecordDocument,
+    SettleDeal,
+)
 from settlement.ledger.state import (
     Account,
+    Attestation,
     BidRequest,
     Contested,
     Cycle,
@@ -32,6 +41,7 @@ from settlement.ledger.state import (
     DealPeriod,
     Deposit,
     Dispute,
+    Document,
     Key,
     Obligation,
     Offer,
@@ -98,6 +108,11 @@ def name_rows(envelopes: Iterable[Envelope]) -> dict[type[Row], set[Any]]:
                 wanted[Deal].add(message.deal)
                 ids = settlement_ids(message.deal, message.period)
                 wanted[Obligation].update(each for pair in ids for each in pair)
+            case RecordDocument():
+                wanted[Document].add(message.id)
+                wanted[Operator].update({message.counterparty} if message.counterparty else ())
+            case AttestReserves():
+                wanted[Attestation].add(message.id)
             case _:
                 for field, row_type in _NAMED_BY.items():
                     if (named := getattr(message, field, None)) is not None:

@@ -16,6 +16,7 @@ from settlement.ledger.merkle import TileRow
 from settlement.ledger.rows import KeptRows, insert, select_keys_of, update
 from settlement.ledger.state import (
     Account,
+    Attestation,
     BidRequest,
     Contested,
     Cycle,
@@ -23,6 +24,7 @@ from settlement.ledger.state import (
     DealPeriod,
     Deposit,
     Dispute,
+    Document,
     Key,
     Ledger,
     Obligation,
@@ -75,7 +77,7 @@ class Turn:
         ledger = state.get(Ledger, origin)
         if ledger is None:
             return state
-        for row_type in (Key, Request, Deposit, Redemption, BidRequest, Proposal, Dispute):
+        for row_type in (Key, Request, Deposit, Redemption, BidRequest, Proposal, Dispute, Document, Attestation):
             await self._fetch(state, row_type, wanted[row_type])
         operators, accounts = wanted[Operator], wanted[Account]
         for proposal in state.all(Proposal):

@@ -1,13 +1,18 @@
 """Agreeing and owing over HTTP: proposals, obligations, and who may read them."""
 
+from hashlib import sha256
+
 import pytest
 
+from settlement.documents.verify import find_on_ledger
+from settlement.ledger.api import Recorded
 from settlement.ledger.client import Rejected, message_of
 from settlement.ledger.cycles import cycle_of
 from settlement.ledger.ids import new_id
 from settlement.ledger.messages import ActivateRequest, ReportUsage, UsageGroup, UsageRecord
 from settlement.ledger.settling import (
     AcceptDispute,
+    AttestReserves,
     Consent,
     Direction,
     ProposeCycle,
@@ -148,3 +153,18 @@ async def test_a_deal_is_agreed_used_on_credit_and_read_by_its_parties(ledger: L
         assert await other.client.deals() == []
         for path in (f"/v1/deals/{deal}", f"/v1/deals/{deal}/periods"):
             assert (await other.get(path)).status_code == 404
+
+
+async def test_whoever_has_a_document_finds_it_on_the_ledger(ledger: LedgerWorld) -> None:
+    async with ledger.operator() as sender, ledger.operator() as reader, ledger.issuer_client() as issuer:
+        digest = sha256(sender.id.encode()).hexdigest()
+        assert await reader.client.find_document(digest) == []
+        receipt = await sender.client.record_document(digest, "invoice", counterparty=reader.id, period="2026-10")
+        expected = Recorded(receipt.index, receipt.time, sender.id, "record-document", "digest")
+        assert await ledger.client().find_document(digest) == [expected], "nobody needs a token"
+        assert message_of((await reader.client.entries())[-1]).digest == digest  # type: ignore[attr-defined]
+        terms = {"debtor": reader.id, "amount": 1, "due": now_ms() + DAY_MS, "document": digest}
+        await sender.client.propose(ProposeInvoice, until=now_ms() + DAY_MS, **terms)
+        assert [row.type for row in await find_on_ledger(ledger.url, digest)] == ["record-document", "invoice"]
+        await issuer.submit(issuer.make(AttestReserves, as_of=now_ms() - 1_000, deposits=1, digest=digest))
+        assert (await sender.client.attestations())[0].digest == digest

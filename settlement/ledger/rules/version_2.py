@@ -1,7 +1,7 @@
 """Rules, version 2: version 1, and proposals, obligations and what follows from them."""
 
 from settlement.ledger import settling
-from settlement.ledger.rules import consents, deals, disputes, netting, obligations, version_1
+from settlement.ledger.rules import consents, deals, disputes, documents, netting, obligations, version_1
 from settlement.ledger.rules.context import Rule
 
 RULES: dict[type, Rule] = {
@@ -14,6 +14,8 @@ RULES: dict[type, Rule] = {
     settling.ProposeCycle: netting.propose_cycle,
     settling.ProposeDeal: deals.propose_deal,
     settling.SettleDeal: deals.settle_deal,
+    settling.RecordDocument: documents.record_document,
+    settling.AttestReserves: documents.attest_reserves,
     settling.RaiseDispute: disputes.raise_dispute,
     settling.AcceptDispute: disputes.accept_dispute,
     settling.RejectDispute: disputes.reject_dispute,
