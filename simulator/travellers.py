@@ -32,7 +32,7 @@ BUNDLE: Final = Bundle(price=4_200_000, octets=2_000_000_000, seconds=3_600, mes
 OFFER_NAME: Final = "Cards on tour"
 DAY_MS: Final = 86_400_000
 ORDER_WAIT_S: Final = 60.0
-DELIVERY_WAIT_S: Final = 120.0
+DELIVERY_WAIT_S: Final = 60.0
 """A profile is some ten short messages; on a network that loses a quarter of them it takes a few rounds."""
 TRIES: Final = 6
 PAUSE_S: Final = 3.0
