@@ -28,6 +28,7 @@ from collections.abc import Callable
 import msgspec
 
 from ota.profile import (
+    HOME_SLOT,
     INS_DELETE_SLOT,
     INS_ENABLE_SLOT,
     INS_LIST_SLOTS,
@@ -49,6 +50,7 @@ from simcard.uicc.over_the_air import RFM_UICC, RFM_USIM, Execute, Receiver
 from simcard.uicc.reporting import compose_report
 from simcard.uicc.session import READ_BINARY, READ_RECORD, SELECT, STATUS, Session, require_length
 from simcard.uicc.store import CardFolder, CardState
+from simcard.uicc.suci import GET_IDENTITY, SUCI_CONTEXT, answer_identity
 from simcard.uicc.toolkit import SMS_PP_DOWNLOAD, Toolkit, open_ber_tlv
 from simcard.uicc.tree import CardFiles
 
@@ -57,7 +59,7 @@ ATR = bytes.fromhex("3B9F96801F878031E073FE211B674A4C753034054BA9")
 
 GET_RESPONSE, FETCH = 0xC0, 0x12
 # Instructions whose P3 is a length expected, so that T=0 answers them with data at once.
-OUTGOING_INS = frozenset({READ_BINARY, READ_RECORD, STATUS, FETCH, MANAGE_CHANNEL})
+OUTGOING_INS = frozenset({READ_BINARY, READ_RECORD, STATUS, FETCH, MANAGE_CHANNEL, GET_IDENTITY})
 APPLICATION_INS = frozenset({INS_STORE_SLOT, INS_DELETE_SLOT, INS_ENABLE_SLOT, INS_LIST_SLOTS})
 
 
@@ -213,6 +215,18 @@ class Card:
         self._changed = True
         return authenticate(command, self._accounts.active)
 
+    def _get_identity(self, command: Command) -> Response:
+        """GET IDENTITY (TS 31.102 §7.5): in the USIM, after PIN."""
+        if self._channel.adf is not self._files.usim:
+            raise StatusError(Sw.CONDITIONS_NOT_SATISFIED)
+        if command.p1 or command.p2 != SUCI_CONTEXT:
+            raise StatusError(Sw.WRONG_P1_P2)
+        self._require_pin()
+        home = self._state.accounts.enabled == HOME_SLOT
+        data = answer_identity(self._files.usim, self._accounts.active.profile, home=home)
+        require_length(command, len(data))
+        return Response(data)
+
     def _require_pin(self) -> None:
         if not self._channel.allows(Access.PIN):
             raise StatusError(Sw.SECURITY_NOT_SATISFIED)
@@ -288,6 +302,7 @@ _HANDLERS: dict[int, Callable[[Card, Command], Response]] = {
     AUTHENTICATE: Card._authenticate,
     0x10: Card._terminal_profile,
     FETCH: Card._fetch,
+    GET_IDENTITY: Card._get_identity,
     0x14: Card._terminal_response,
     0xC2: Card._envelope,
 }

@@ -40,6 +40,9 @@ EF_EPSLOCI = 0x6FE3
 EF_EPSNSC = 0x6FE4
 DF_GSM_ACCESS, EF_ACCESS_KC, EF_ACCESS_KC_GPRS = 0x5F3B, 0x4F20, 0x4F52
 DF_5GS = 0x5FC0
+EF_SUCI_OF_PHONE, EF_ROUTING_INDICATOR = 0x4F07, 0x4F0A
+# Where cards keep what they calculate a SUCI from themselves; no standard's, the eUICC profile format's and sysmocom's.
+DF_SAIP, EF_SUCI_OF_CARD, SUCI_INFO = 0x5FD0, 0x4F01, 160
 EF_5GS_LOCI, EF_5GS_N3_LOCI, EF_5GS_NSC, EF_5GS_N3_NSC, EF_5G_AUTH_KEYS = 0x4F01, 0x4F02, 0x4F03, 0x4F04, 0x4F05
 
 # UST services (TS 31.102 §4.2.8): FDN, SMS storage, status reports, SMS parameters, AoC, CBMI, CBMIR, GID1, GID2, SPN,
@@ -74,7 +77,13 @@ def build_usim() -> Df:
         make_records(EF_5GS_N3_NSC, "EF.5GSN3GPPNSC", NSC_RECORD, Access.PIN, Access.PIN, sfi=0x04),
         make_ef(EF_5G_AUTH_KEYS, "EF.5GAUTHKEYS", 68, Access.PIN, Access.PIN, sfi=0x05),
         make_ef(0x4F06, "EF.UAC_AIC", 4, Access.PIN, Access.ADM, content=bytes(4), sfi=0x06),
-        make_ef(0x4F0A, "EF.Routing_Indicator", 4, Access.PIN, Access.ADM, content=b"\xf0\xff\0\0", sfi=0x0A),
+        make_ef(EF_SUCI_OF_PHONE, "EF.SUCI_Calc_Info", SUCI_INFO, Access.PIN, Access.ADM, sfi=0x07),
+        make_ef(
+            EF_ROUTING_INDICATOR, "EF.Routing_Indicator", 4, Access.PIN, Access.ADM, content=b"\xf0\xff\0\0", sfi=0x0A
+        ),
+    )
+    saip = Df(DF_SAIP, "DF.SAIP").add(
+        make_ef(EF_SUCI_OF_CARD, "EF.SUCI_Calc_Info", SUCI_INFO, Access.ADM, Access.ADM),
     )
     return Df(CURRENT_ADF, "ADF.USIM", aid=USIM_AID).add(
         make_access_rules(EF_ARR_OF_ADF),
@@ -123,6 +132,7 @@ def build_usim() -> Df:
         make_records(EF_EPSNSC, "EF.EPSNSC", EPSNSC_RECORD, Access.PIN, Access.PIN, sfi=0x18),
         gsm_access,
         fifth,
+        saip,
     )
 
 
