@@ -55,7 +55,8 @@ def make(
     data: Annotated[Path, typer.Argument(help="The document's values, JSON; `document example KIND` prints one.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     format_: Annotated[
-        Format | None, typer.Option("--format", help="By default as the output's name ends. XML: invoices only.")
+        Format | None,
+        typer.Option("--format", help="By default as the output's name ends. XML: invoices; Parquet: usage."),
     ] = None,
     language: Annotated[Language, typer.Option(help="Of words, dates and numbers.")] = Language.EN,
     number: Annotated[str, typer.Option(help="Its number, where the data has none; an invoice in XML needs it.")] = "",
@@ -197,7 +198,9 @@ def _format_of(output: Path) -> Format:
     try:
         return Format(output.suffix.lstrip(".").lower())
     except ValueError:
-        raise LandfallError(f"--output {output} does not say its format: end it in .pdf, .xml, .xlsx or .csv") from None
+        raise LandfallError(
+            f"--output {output} does not say its format: end it in .pdf, .xml, .xlsx, .csv or .parquet"
+        ) from None
 
 
 def _read(file: Path, name: str, most: int) -> bytes:

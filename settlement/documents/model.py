@@ -35,6 +35,8 @@ class Format(StrEnum):
     XML = "xml"
     XLSX = "xlsx"
     CSV = "csv"
+    PARQUET = "parquet"
+    """Detailed usage only."""
 
 
 class Unit(StrEnum):

@@ -16,8 +16,8 @@ from settlement.documents.layout import Column, Fact, Page, Shape, Table, tell_p
 from settlement.documents.model import Document, DocumentError
 from settlement.documents.writing import Words
 
-MAX_PDF_ROWS: Final = 20_000
-"""Rows of a table set on paper, some 700 pages and ten seconds. More belong into a workbook."""
+MAX_PDF_ROWS: Final = 3_000
+"""Rows of a table set on paper: some 100 pages, ten seconds, 500 MB; from there typst's cost grows with the square."""
 LONG: Final = 16
 """Characters without a blank after which text may break anywhere: what fits the narrowest column."""
 BREAK: Final = "\N{ZERO WIDTH SPACE}"

@@ -28,6 +28,7 @@ MEDIA_TYPES: Final = {
     Format.XML: "application/xml",
     Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     Format.CSV: "text/csv; charset=utf-8",
+    Format.PARQUET: "application/vnd.apache.parquet",
 }
 
 
@@ -50,6 +51,13 @@ def render(document: Document, language: Language, format: Format) -> bytes:  # 
             return write_xlsx(document, lay_out(document, words), words)
         case Format.CSV:
             return write_csv(lay_out(document, words))
+        case Format.PARQUET:
+            if not isinstance(document, UsageDetail):
+                raise DocumentError(f"{document.kind} has no Parquet form: ask for csv or xlsx")
+            # Loaded where it is wanted: polars takes longer to load than most documents to make.
+            from settlement.documents.parquet import write_parquet
+
+            return write_parquet(document)
 
 
 def lay_out(document: Document, words: Words) -> Page:

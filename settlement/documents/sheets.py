@@ -20,6 +20,8 @@ from settlement.documents.writing import Words, decimal_of
 
 SHEET_ROWS: Final = 1_000_000
 """Rows on one sheet: Excel ends at 1,048,576, headings included."""
+STREAMED_ROWS: Final = 20_000
+"""From so many rows on, a workbook is written row by row through a temporary file: its memory is that of the rows."""
 EXCEL_DIGITS: Final = 15
 """Digits Excel keeps of a number; what has more is written as text, exactly."""
 WIDTHS: Final = {Shape.DATE: 12, Shape.TIME: 23, Shape.NUMBER: 14, Shape.AMOUNT: 20, Shape.CODE: 38, Shape.TEXT: 22}
@@ -57,7 +59,8 @@ def _plain(cell: Cell, column: Column) -> str:
 def write_xlsx(document: Document, page: Page, words: Words) -> bytes:
     """The workbook: what the document is, then each table."""
     octets = io.BytesIO()
-    book = xlsxwriter.Workbook(octets, {"in_memory": True})
+    streamed = max(len(table.rows) for table in page.tables) >= STREAMED_ROWS
+    book = xlsxwriter.Workbook(octets, {"constant_memory": True} if streamed else {"in_memory": True})
     issued = document.issued_on
     book.set_properties(
         {
