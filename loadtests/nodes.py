@@ -36,6 +36,7 @@ class LedgerUnderTest(Struct, frozen=True):
     log: VerifierKey
     issuer: Signer
     database_url: str
+    pid: int
 
     def client(self, connections: int = 16) -> LedgerClient:
         """A connection of the issuer's."""
@@ -70,7 +71,7 @@ def serve_ledger(folder: Path, database_url: str, *, workers: int) -> Iterator[L
     process = subprocess.Popen([sys.executable, "-m", "landfall", "serve", "--role", "ledger"], env=environment)
     try:
         _await_ready(process, url)
-        yield LedgerUnderTest(url, log, issuer, database_url)
+        yield LedgerUnderTest(url, log, issuer, database_url, process.pid)
     finally:
         process.terminate()
         try:

@@ -63,6 +63,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     overseer: Key | None
     node: HomeNode | None
     first: int
+    processes: dict[str, int] = {}
 
 
 @app.command()
@@ -244,7 +245,15 @@ async def _start(folder: Path, operators: int, workers: int, mix: dict[Role, int
             node = await stack.enter_async_context(open_home(place, server, ledger, client))
         overseer = Key("issuer", bytes(ledger.issuer.key))
         first = (await client.checkpoint()).size
-        yield Target(url=ledger.url, log=str(ledger.log), traders=traders, overseer=overseer, node=node, first=first)
+        yield Target(
+            url=ledger.url,
+            log=str(ledger.log),
+            traders=traders,
+            overseer=overseer,
+            node=node,
+            first=first,
+            processes={"ledger": ledger.pid, "postgresql": server.pid},
+        )
 
 
 async def _join(

@@ -2,9 +2,18 @@
 
 from typing import Final
 
+from msgspec import Struct
+
 PLAN_VARIABLE: Final = "LANDFALL_LOAD_PLAN"
 """Environment variable with the plan's path."""
 JOURNALS: Final = "journals"
 """Folder beside the plan."""
-ERRORS: Final = "errors.json"
-"""File beside the plan: errors in our own code that ended turns of users, as the master heard of them."""
+ASIDE: Final = "aside.json"
+"""File beside the plan: what the master knows that is not in Locust's figures (`Aside`)."""
+
+
+class Aside(Struct, frozen=True):
+    """Errors in our own code that ended turns of users, by how often; seconds of processor by process."""
+
+    errors: dict[str, int]
+    processor: dict[str, float]

@@ -7,7 +7,6 @@ their turn, the journal is closed and goes to the master in pieces; only then do
 missing in the run folder, and the check says so.
 """
 
-import json
 import logging
 import os
 import time
@@ -15,14 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import gevent
+import msgspec
 from gevent import monkey
 from locust import LoadTestShape, events
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from loadtests.load import auditing, buying, reading, subscribing, visiting
 from loadtests.load.bridge import Bridge
-from loadtests.load.locust_settings import ERRORS, JOURNALS, PLAN_VARIABLE
+from loadtests.load.locust_settings import ASIDE, JOURNALS, PLAN_VARIABLE, Aside
 from loadtests.load.plan import Plan, PlanError, Role
+from loadtests.load.processor import find_workers, read_processor
 from loadtests.load.session import DURABLE, Session
 from loadtests.load.user import LandfallUser
 
@@ -122,12 +123,14 @@ class Master:
     def __init__(self, runner: MasterRunner) -> None:
         self.runner = runner
         self.open: set[str] = set()
+        self.before: dict[str, float] = {}
+        self.processor: dict[str, float] = {}
         self.folder = PLAN_PATH.parent / JOURNALS
         self.folder.mkdir(parents=True, exist_ok=True)
         runner.register_message("journal", self._take)
         events.test_stop.add_listener(self._end)
-        events.test_start.add_listener(lambda **_: runner.greenlet.spawn(self._tell))
-        events.quitting.add_listener(self._write_errors)
+        events.test_start.add_listener(self._begin)
+        events.quitting.add_listener(self._write_aside)
 
     def _tell(self) -> None:
         """A line now and then for who watches."""
@@ -156,6 +159,8 @@ class Master:
             self.open.add(name)
 
     def _end(self, **_: Any) -> None:
+        after = self._read_processor()
+        self.processor = {name: round(seconds - self.before.get(name, 0.0), 3) for name, seconds in after.items()}
         self.runner.send_message("finish")
         with gevent.Timeout(FINISH_S + ARRIVE_S, False):
             while self.open & {client.id for client in self.runner.clients.all if client.state != STATE_MISSING}:
@@ -163,9 +168,16 @@ class Master:
         for name in self.open:
             log.error("the journal of worker %s has not arrived", name)
 
-    def _write_errors(self, **_: Any) -> None:
-        errors = [{"error": one["msg"], "count": one["count"]} for one in self.runner.exceptions.values()]
-        PLAN_PATH.with_name(ERRORS).write_text(json.dumps(errors))
+    def _read_processor(self) -> dict[str, float]:
+        return read_processor({**plan.processes, **find_workers(os.getppid())})
+
+    def _begin(self, **_: Any) -> None:
+        self.before = self._read_processor()
+        self.runner.greenlet.spawn(self._tell)
+
+    def _write_aside(self, **_: Any) -> None:
+        errors = {str(one["msg"]): int(one["count"]) for one in self.runner.exceptions.values()}
+        PLAN_PATH.with_name(ASIDE).write_bytes(msgspec.json.encode(Aside(errors, self.processor)))
 
 
 def begin(runner: Any, **_: Any) -> None:

@@ -93,7 +93,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What is to be run. `serving`: so many of the traders, the first ones, are visited by users of that role.
 
     `first`: the log's size when the plan was made; entries from there on are the run's.
-    `mix`: weight by role. `stages`: (share of the time, share of the users), between which the number goes straight.
+    `processes`: those started for the run on this machine, by name. `mix`: weight by role.
+    `stages`: (share of the time, share of the users), between which the number goes straight.
     """
 
     url: str
@@ -110,6 +111,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     seconds: float
     workers: int
     sequence: int
+    processes: dict[str, int] = {}
 
     @property
     def key(self) -> VerifierKey:

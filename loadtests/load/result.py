@@ -29,7 +29,9 @@ class Row(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """A run. `transactions_per_second`: acknowledged ones, over the time from the first answer to the last."""
+    """A run. `transactions_per_second`: acknowledged ones, over the time from the first answer to the last.
+    `processor`: seconds of processor that each process on this machine used meanwhile.
+    """
 
     passed: bool
     mix: str
@@ -41,6 +43,7 @@ class Result(Struct, frozen=True, kw_only=True):
     operators: int
     transactions_per_second: float
     usage_records_per_second: float
+    processor: dict[str, float]
     rows: tuple[Row, ...]
     finding: Finding
     machine: Machine
@@ -50,7 +53,7 @@ class Result(Struct, frozen=True, kw_only=True):
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
-def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding) -> Result:
+def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding, processor: dict[str, float]) -> Result:
     """From Locust's figures and what the check found. A run of which nothing was acknowledged has not passed."""
     rows = tuple(sorted((_row(entry) for entry in stats), key=lambda row: (row.kind, row.name)))
     begun = min((entry["start_time"] for entry in stats), default=0.0)
@@ -69,6 +72,7 @@ def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding) -> Re
         operators=len(plan.traders),
         transactions_per_second=round(finding.acknowledged / seconds, 1),
         usage_records_per_second=round(finding.usage_records / seconds, 1),
+        processor=processor,
         rows=rows,
         finding=finding,
         machine=describe_machine(),
@@ -123,6 +127,10 @@ def show(result: Result, console: Console) -> None:
         f"{finding.purchases:,} purchases and {finding.jobs:,} OTA jobs at the node\n"
         f"{finding.log_entries:,} entries in the log since the beginning"
     )
+    if result.processor and finding.acknowledged:
+        used = {name: 1e6 * seconds / finding.acknowledged for name, seconds in result.processor.items()}
+        each = ", ".join(f"{name} {microseconds:,.0f}" for name, microseconds in used.items())
+        console.print(f"processor, µs a transaction: {each}; all together {sum(used.values()):,.0f}")
     for code, count in sorted(finding.rejections.items()):
         console.print(f"  rejected {code}: {count:,} (docs/rejections.md)")
     if finding.faults:

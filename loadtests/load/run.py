@@ -18,9 +18,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from landfall.errors import LandfallError
 from loadtests.load.check import check_run
-from loadtests.load.locust_settings import ERRORS, JOURNALS, PLAN_VARIABLE
+from loadtests.load.locust_settings import ASIDE, JOURNALS, PLAN_VARIABLE, Aside
 from loadtests.load.plan import PLAN_FILE, Plan
 from loadtests.load.result import Result, make_result
 
@@ -60,11 +62,13 @@ async def run_load(plan: Plan, folder: Path, *, host: str = LOOPBACK, port: int,
         raise LoadError(f"Locust's master ended with status {status}. The end of its log:\n{_tail(folder, 'master')}")
     stats: list[dict[str, Any]] = json.loads((folder / f"{STATS}.json").read_text())
     (folder / f"{STATS}.json").unlink()
-    errors: list[dict[str, Any]] = json.loads((folder / ERRORS).read_text())
-    (folder / ERRORS).unlink()
+    aside = msgspec.json.decode((folder / ASIDE).read_bytes(), type=Aside)
+    (folder / ASIDE).unlink()
     finding = await check_run(plan, folder / JOURNALS, plan.workers)
-    finding.add("a user's turn ended in an error", (f"{one['error']} ({one['count']} times)" for one in errors))
-    return make_result(plan, stats, finding)
+    finding.add(
+        "a user's turn ended in an error", (f"{error} ({count} times)" for error, count in aside.errors.items())
+    )
+    return make_result(plan, stats, finding, aside.processor)
 
 
 @asynccontextmanager
