@@ -23,6 +23,7 @@ from ota.profile import (
     enable_slot,
     list_slots,
 )
+from ota.scp80.key_management import ISD_TAR
 from ota.scp80.parameters import ParameterError, ScpError
 from ota.scp80.remote import join_commands, split_commands
 
@@ -35,6 +36,8 @@ ORDERS_MAX: Final = 32
 """Commands of one packet that people write; the card's answer counts to 255."""
 DATA_BYTES_MAX: Final = 255
 """Lc of a short APDU (ISO/IEC 7816-4)."""
+
+ROTATE_KEYS: Final = {"do": "rotate-keys"}
 
 _SELECT, _READ_BINARY, _READ_RECORD, _UPDATE_BINARY, _UPDATE_RECORD = 0xA4, 0xB0, 0xB2, 0xD6, 0xDC
 _BY_PATH: Final = 0x08
@@ -147,13 +150,24 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
+def is_rotation(raw: Sequence[Any]) -> bool:
+    """Whether the commands are the one word that is no packet but a procedure, `rotate-keys` (`ota.key_rotation`)."""
+    return list(raw) == [ROTATE_KEYS]
+
+
 def read_orders(raw: Sequence[Any]) -> Orders:
     """Commands in words, as JSON gives them, to what goes to the card.
+
+    A rotation of keys has no C-APDUs here: its packets are made as it goes on.
 
     Raises `ParameterError` that names the command by its number and says what is wrong with it.
     """
     if not 1 <= len(raw) <= ORDERS_MAX:
         raise ParameterError(f"there are {len(raw)} commands: give 1 to {ORDERS_MAX}")
+    if is_rotation(raw):
+        return Orders(apdus=(), tar=ISD_TAR, repeatable=True, words="rotate the OTA keys")
+    if ROTATE_KEYS in raw:
+        raise ParameterError("rotate-keys stands alone: its packets go to the security domain, under old and new keys")
     apdus: list[bytes] = []
     tars: dict[bytes, str] = {}
     words: list[str] = []

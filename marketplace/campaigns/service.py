@@ -33,6 +33,7 @@ from marketplace.ledger_link.outbox import now_ms
 from marketplace.ledger_link.tasks import Tasks
 from marketplace.operator_database import Database
 from marketplace.operator_problems import Refusal
+from ota.commands import is_rotation
 from ota.templates import OF_THE_CARD, Parameter, Template, TemplateError, check_values, read_template, render
 from settlement.ledger.ids import new_id
 
@@ -204,20 +205,23 @@ class Campaigns:
                 raise Refusal("not-found", f"there is no template {order.template} {order.version or ''}".rstrip())
             template = msgspec.json.decode(found.template, type=Template)
             commands, parameters, version = template.commands, template.parameters, found.version
-        if not order.rotate_keys:
+        rotates = order.rotate_keys or is_rotation(commands)
+        if not rotates:
             samples = {name: parameter.sample for name, parameter in parameters.items()}
             given = {**samples, **order.values}
             check_values(parameters, given)
             words = render(commands, {**OF_THE_CARD, **given}).words
             if order.question is not None:
+                if is_rotation(order.question.commands):
+                    raise Refusal("invalid", "a question asks and changes nothing: rotate-keys is none")
                 render(order.question.commands, {**OF_THE_CARD, **given})
         elif order.values or order.question is not None:
-            raise Refusal("invalid", "rotate_keys takes neither values nor a question")
+            raise Refusal("invalid", "a rotation of keys takes neither values nor a question")
         now = now_ms()
         row = CampaignRow(
             id=new_id(),
             name=name,
-            kind="rotation" if order.rotate_keys else "commands",
+            kind="rotation" if rotates else "commands",
             single=single,
             state="draft",
             template=order.template,

@@ -205,7 +205,8 @@ async def test_a_campaign_of_rotations_survives_doubled_messages_and_a_killed_no
 ) -> None:
     bad = Faults(duplicate=0.2, reorder=0.2, delay_s=(0.1, 0.4))
     async with open_ota(ledger, postgres_server, tmp_path, cards=12, smpp=bad) as world:
-        order = {"name": "new keys", "rotate_keys": True, "cards": [{"iccid": iccid} for iccid in world.iccids]}
+        cards = [{"iccid": iccid} for iccid in world.iccids]
+        order = {"name": "new keys", "commands": [{"do": "rotate-keys"}], "cards": cards}
         campaign = (await world.node.post("/ota/campaigns", order))["id"]
         path = f"/ota/campaigns/{campaign}"
         for _ in range(2):

@@ -133,3 +133,9 @@ def test_words_of_the_command_line_are_those_of_the_api() -> None:
     assert read_command("enable-slot slot=2") == {"do": "enable-slot", "slot": "2"}
     assert read_command('{"do": "enable-slot", "slot": 2}') == {"do": "enable-slot", "slot": 2}
     assert read_orders([read_command("set-service-provider-name spn='Alfa Mobile'")]).words.startswith("show 'Alfa M")
+
+
+def test_a_rotation_of_keys_is_a_template_like_others_and_stands_alone() -> None:
+    assert read_template(Template(name="new-keys", commands=[{"do": "rotate-keys"}])).words == "rotate the OTA keys"
+    with pytest.raises(TemplateError, match="stands alone"):
+        read_template(Template(name="new-keys", commands=[{"do": "list-slots"}, {"do": "rotate-keys"}]))
