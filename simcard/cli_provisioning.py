@@ -115,6 +115,8 @@ def provision(
     else:
         cards = read_batch(wanted.batch)
         notes = Journal(journal or wanted.batch.with_name(wanted.batch.name + ".journal"))
+    if network is not None:
+        tell_network(cards, network)  # what the network cannot be told is said before a card is touched
     run = BatchRun(
         cards,
         notes,

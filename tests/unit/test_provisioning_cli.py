@@ -181,3 +181,23 @@ def test_a_wrong_pin_ends_the_batch_as_a_wrong_adm_does(tmp_path: Path) -> None:
     assert outcomes[0]["error"] == "the PIN is not accepted: 2 tries left; it was not tried again"
     outcomes, _ = batched(batch, "--pin", "1234", "--adm-again", ICCIDS[0])
     assert [o["result"] for o in outcomes] == ["provisioned"] * 2
+
+
+def test_what_the_network_cannot_be_told_is_said_before_a_card_is_made(tmp_path: Path) -> None:
+    batch = tmp_path / "cards.csv"
+    batch.write_text("\n".join([f"{HEADER},ALGORITHM", f"{row(0)},", f"{row(1, OPC='')},comp128v2"]) + "\n")
+    network = ["--network", "open5gs", "--network-file", str(tmp_path / "subscribers")]
+    with pytest.raises(LandfallError, match=f"card {ICCIDS[1]} has comp128v2, and Open5GS knows Milenage only"):
+        batched(batch, *network)
+    assert not (tmp_path / "cards").exists()
+    outcomes, _ = batched(batch)
+    assert [(outcome["result"], outcome["keys"]) for outcome in outcomes] == [("made", "agree")] * 2
+
+
+@pytest.mark.parametrize("algorithm", ["tuak", "xor", "comp128v1"])
+def test_a_card_of_another_algorithm_is_made_and_answers_challenges(tmp_path: Path, algorithm: str) -> None:
+    home = ["--imsi", "001010000000001", "--plmn", "00101", "--smsc", "+10000000", "--algorithm", algorithm]
+    made, _ = invoke("new", str(tmp_path / "card"), *home)
+    assert (made["algorithm"], bool(made["opc"])) == (algorithm, algorithm == "tuak")
+    answer, _ = invoke("auth", "--card", str(tmp_path / "card"), "00" * 16)
+    assert (answer["outcome"], len(answer["res"]), len(answer["kc"])) == ("authenticated", 8, 16)
