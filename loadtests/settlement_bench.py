@@ -1,4 +1,4 @@
-"""Benchmarks of settlement: netting and reconciliation, whole commands' work on made-up data.
+"""Benchmarks of settlement: netting, reconciliation and rating, whole commands' work on made-up data.
 
     python -m loadtests.settlement_bench                   # under a minute
     python -m loadtests.settlement_bench --scale 0.1       # a tenth of the debts and records
@@ -11,6 +11,7 @@ with each other, not with another's: look at the load of the machine beside them
 import resource
 import tempfile
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,13 +20,23 @@ import polars as pl
 import typer
 
 from loadtests.figures import Figure, measured, publish
+from settlement.ledger.messages import UsageRecord
+from settlement.money import MAX_AMOUNT
 from settlement.netting import Debt, Method, net, verify
 from settlement.reconciliation import Kind, read_records, reconcile, summarise
+from settlement.usage.bulk import check_rateable, connect, rate_records, sum_up
+from settlement.usage.bulk import read_records as read_usage
+from settlement.usage.derivation import new_meter
+from settlement.usage.rate_cli import read_tariff
+from settlement.usage.rating import MINUTE_MS, charge
+from settlement.usage.tariff import Metered
 
 SEED: Final = 20_261_120
 CYCLES: Final = ((1_000, 100_000, 0.2), (10_000, 1_000_000, 2.0))
 """Operators, debts, and the seconds the solver may take."""
 RECORDS: Final = 1_000_000
+RATED: Final = 500_000
+"""Records rated one by one and in bulk."""
 CHANGED: Final = 100
 """One record in so many has its amount changed, another is missing, another comes twice, another has lost its key."""
 MONTH_S: Final = 30 * 86_400
@@ -124,12 +135,66 @@ def measure_reconciliation(scale: float) -> list[Figure]:
     return rows
 
 
+def measure_rating(scale: float) -> list[Figure]:
+    """Records by the ledger's arithmetic, one after the other; a file of them in bulk, and both agree."""
+    plain = Metered(block=1024, block_price=3, first_price=100, next_price=2, event_price=5)
+    graded = read_tariff(Path(str(files("settlement.usage") / "examples" / "tariff-peak-tiers.json")))
+    assert isinstance(graded, Metered)
+    count = max(1000, int(RATED * scale))
+    random = np.random.default_rng(SEED)
+    services = ("data", "voice", "message")
+    kinds, units = random.integers(0, 3, count).tolist(), random.integers(1, 100_000, count).tolist()
+    starts = (FIRST_MS // MINUTE_MS + np.arange(count) // 30).tolist()
+    records = [
+        UsageRecord(services[kind], start, 60, 0, unit if kind < 2 else 1, "DE")
+        for kind, start, unit in zip(kinds, starts, units, strict=True)
+    ]
+    rows, charged = [], 0
+    requests = max(1, count // 50)
+    for name, tariff in (("version 1", plain), ("tiers, zones and tax", graded)):
+        meters = [new_meter(MAX_AMOUNT) for _ in range(requests)]
+        begin = time.process_time()
+        charged = sum(charge(meters[n % requests], record, tariff).settled for n, record in enumerate(records))
+        rate = count / (time.process_time() - begin)
+        rows.append(measured(f"rating, {name}, one core", rate, "records/s of processor"))
+    with tempfile.TemporaryDirectory(prefix="landfall-bench-") as folder:
+        path = Path(folder) / "records.parquet"
+        pl.DataFrame(
+            {
+                "partner": [f"OP{n % 50:02d}" for n in range(count)],
+                "request": [f"R{n % requests}" for n in range(count)],
+                "tariff": ["T"] * count,
+                "position": range(count),
+                "service": [record.service for record in records],
+                "start": [record.start for record in records],
+                "offset": [60] * count,
+                "units": [record.units for record in records],
+                "continues": [False] * count,
+            }
+        ).write_parquet(path)
+        connection = connect()
+        begin = time.perf_counter()
+        table = read_usage(connection, path)
+        check_rateable(table, {"T": graded})
+        sums = connection.to_pyarrow(sum_up(rate_records(table, {"T": graded}))).to_pylist()
+        whole_s = time.perf_counter() - begin
+    if sum(row["charge"] for row in sums) != charged:
+        raise SystemExit(f"in bulk {sum(row['charge'] for row in sums)} was charged, record by record {charged}")
+    note = f"{whole_s:.2f} s with reading and sums; charges as record by record"
+    rows.append(
+        measured(
+            f"bulk rating on DuckDB, {count:,} records, tiers, zones and tax", count / whole_s, "records/s", note=note
+        )
+    )
+    return rows
+
+
 def main(
     scale: Annotated[float, typer.Option(min=0.001, max=10, help="Share of the debts and records.")] = 1.0,
     output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench/settlement.json"),
 ) -> None:
-    """Measure netting and reconciliation."""
-    rows = measure_reconciliation(scale) + measure_netting(scale)
+    """Measure netting, reconciliation and rating."""
+    rows = measure_reconciliation(scale) + measure_netting(scale) + measure_rating(scale)
     publish(rows, output)
 
 

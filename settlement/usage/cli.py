@@ -8,10 +8,13 @@ from rich.console import Console
 
 from landfall.cli import emit
 from landfall.errors import LandfallError
+from settlement.money import format_sdrt
 from settlement.usage.csv_mapping import read_mapping
 from settlement.usage.intake import NetworkUsage, write_batches
+from settlement.usage.rate_cli import read_tariff
 from settlement.usage.rows import Tally, read_usage
 from settlement.usage.tap3.sequence import digest_file
+from settlement.usage.tariff import Metered
 from settlement.usage.watch_cli import AsJson, Every, Folder, Mappings, Once, Places, Settle, deliver_to, watch_folder
 from settlement.usage.watching import SETTLE_S
 
@@ -123,3 +126,65 @@ def watch(
         settle=settle,
         as_json=as_json,
     )
+
+
+@app.command("rate")
+def rate_in_bulk(
+    records: Annotated[Path, typer.Argument(help="Parquet (a file or folder) or CSV of records.", exists=True)],
+    tariff: Annotated[list[str], typer.Option(help="NAME=FILE: JSON of the tariff the column names. Repeatable.")],
+    spark: Annotated[
+        str | None,
+        typer.Option(help="Run on Spark: its master, as local[4] or spark://host:7077; else on DuckDB here."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write each record with its charge here, as Parquet.", dir_okay=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document; amounts are µSDRt.")] = False,
+) -> None:
+    """Rate millions of records by metered tariffs, and sum them up by partner, service and month.
+
+        landfall usage rate october.parquet --tariff IOT-7=tariff-peak-tiers.json --out rated.parquet
+
+    Columns: partner, request, tariff (a NAME), position (order within the request), service (data, voice, message),
+    start (minutes since 1970, UTC), offset (minutes), units (octets, seconds, messages), continues (true for a further
+    part of the call before). Every record costs what the ledger charges for it, where escrow suffices. `landfall rate`
+    tells how one request's amount came about.
+    """
+    from settlement.usage.bulk import check_rateable, connect, rate_records, read_records, sum_up  # ibis takes a second
+
+    tariffs = _read_metered(tariff)
+    connection = connect() if spark is None else connect("spark", **{"spark.master": spark})
+    with Console(stderr=True).status("rating …"):
+        table = read_records(connection, records)
+        check_rateable(table, tariffs)
+        rated = rate_records(table, tariffs)
+        if out is not None:
+            connection.to_parquet(rated, str(out))
+            rated = connection.read_parquet(str(out))
+        sums = connection.to_pyarrow(sum_up(rated)).to_pylist()
+    if inexact := [row for row in sums if not row["exact"]]:
+        told = ", ".join(f"{row['partner']} {row['service']} {row['period']}" for row in inexact[:5])
+        raise LandfallError(f"sums reach 2^53 and are not exact: {told}. Rate these requests with `landfall rate`")
+    total = sum(row["charge"] for row in sums)
+    for row in sums:
+        del row["exact"]
+    if as_json:
+        emit({"charge": total, "rows": sums}, as_json=True)
+        return
+    emit([{**row, "charge": format_sdrt(row["charge"])} for row in sums], title=f"{records.name}")
+    emit({"records": sum(row["records"] for row in sums), "charge": format_sdrt(total), "written": out and str(out)})
+
+
+def _read_metered(given: list[str]) -> dict[str, Metered]:
+    tariffs = {}
+    for pair in given:
+        name, equals, file = pair.partition("=")
+        if not equals or not Path(file).is_file():
+            raise LandfallError(
+                f"--tariff {pair!r}: write NAME=FILE, the name in the column tariff and a file there is"
+            )
+        tariff = read_tariff(Path(file))
+        if not isinstance(tariff, Metered):
+            raise LandfallError(f"--tariff {pair}: is no metered tariff: only these are rated in bulk")
+        tariffs[name] = tariff
+    return tariffs

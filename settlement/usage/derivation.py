@@ -85,12 +85,12 @@ def derive(
         raise ValueError("a code is paid when it is redeemed: there is no use to rate")
     if isinstance(tariff, Bundle):
         return _derive_bundle(tariff, records, escrow, renewals)
-    meter = _meter(min(MAX_AMOUNT, tariff.cap or MAX_AMOUNT) if escrow is None else escrow)
+    meter = new_meter(min(MAX_AMOUNT, tariff.cap or MAX_AMOUNT) if escrow is None else escrow)
     refused = tuple(_charge_all(meter, records, tariff))
     graded = structs.replace(tariff, grading=Grading()) if tariff.grading is UNSET else tariff
     everything = meter.cumulative
     if tariff.grading is UNSET or everything is UNSET:  # an empty grading costs what version 1 does, and tells zones
-        again = _meter(MAX_AMOUNT)
+        again = new_meter(MAX_AMOUNT)
         for record in records:
             charge(again, record, graded)
         everything = Cumulative() if again.cumulative is UNSET else again.cumulative
@@ -100,7 +100,8 @@ def derive(
     return Derivation(charge=meter.charged, records=len(records), lines=lines, steps=steps, refused=refused)
 
 
-def _meter(escrow: int) -> Meter:
+def new_meter(escrow: int) -> Meter:
+    """The meter of a request with so much escrow, µSDRt, of which nothing was used."""
     marks: dict[str, Any] = {name: 0 for name in Meter.__struct_fields__ if name != "cumulative"}
     return Meter(**marks | {"escrow": escrow})
 
@@ -183,7 +184,7 @@ def _steps(everything: Cumulative, tariff: Metered, meter: Meter) -> Iterator[St
 
 def _derive_bundle(tariff: Bundle, records: Sequence[UsageRecord], escrow: int | None, renewals: int) -> Derivation:
     start = min((record.start for record in records), default=0) * MINUTE_MS
-    meter = _meter(tariff.price * renewals if escrow is None else max(0, escrow - tariff.price))
+    meter = new_meter(tariff.price * renewals if escrow is None else max(0, escrow - tariff.price))
     meter.renewals, meter.charged = renewals, tariff.price
     meter.period_ends = start + tariff.hours * HOUR_MS
     meter.limit_octets, meter.limit_seconds, meter.limit_messages = tariff.octets, tariff.seconds, tariff.messages

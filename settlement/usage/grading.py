@@ -54,14 +54,14 @@ def zone_of(record: UsageRecord, grading: Grading) -> int:
         return 0
     minute = (record.start + record.offset + THURSDAY) % WEEK
     for number, zone in enumerate(grading.zones, 1):
-        for start, end in _spans(zone.windows):
+        for start, end in spans_of(zone.windows):
             if start <= minute < end:
                 return number
     return 0
 
 
 @lru_cache(maxsize=1024)
-def _spans(windows: tuple[Window, ...]) -> tuple[tuple[int, int], ...]:
+def spans_of(windows: tuple[Window, ...]) -> tuple[tuple[int, int], ...]:
     """Windows as minutes of the week; one that goes on past Sunday's midnight is cut in two."""
     spans = []
     for window in windows:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import msgspec
+import polars
 import pytest
 from typer.testing import CliRunner
 
 from landfall.errors import LandfallError
+from settlement.usage.cli import app
 from settlement.usage.rate_cli import rate
 from settlement.usage.tariff import Bundle, Code, Metered
 
@@ -88,3 +90,29 @@ def test_a_table_with_a_strange_column_or_encoding_is_refused(tmp_path: Path) ->
     (tmp_path / "use.csv").write_bytes("service,start,units\nданные,,1\n".encode("cp1251"))
     with pytest.raises(LandfallError, match="not UTF-8"):
         run(tmp_path / "tariff.json", tmp_path / "use.csv")
+
+
+def test_a_file_of_records_is_rated_in_bulk(tmp_path: Path) -> None:
+    (tmp_path / "plain.json").write_bytes(msgspec.json.encode(Metered(block_price=3, event_price=5)))
+    (tmp_path / "bundle.json").write_bytes(msgspec.json.encode(Bundle(price=1, octets=1, hours=1)))
+    header = "partner,request,tariff,position,service,start,offset,units,continues\n"
+    lines = ["P1,R1,plain,1,data,29000000,60,1,false", "P1,R1,plain,2,data,29000001,60,1024,false"]
+    lines += ["P2,R2,plain,1,message,29000000,0,2,false"]
+    (tmp_path / "use.csv").write_text(header + "\n".join(lines) + "\n")
+    arguments = ["rate", str(tmp_path / "use.csv"), "--tariff", f"plain={tmp_path / 'plain.json'}"]
+    out = tmp_path / "rated.parquet"
+    result = runner.invoke(app, [*arguments, "--out", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["charge"] == 16
+    assert [(row["partner"], row["service"], row["charge"]) for row in answer["rows"]] == [
+        ("P1", "data", 6),
+        ("P2", "message", 10),
+    ]
+    rated = sorted(polars.read_parquet(out).select("request", "position", "charge").iter_rows())
+    assert rated == [("R1", 1, 3), ("R1", 2, 3), ("R2", 1, 10)]
+    assert "0.000016 SDRt" in runner.invoke(app, arguments).stdout
+    told = runner.invoke(app, [*arguments[:2], "--tariff", f"plain={tmp_path / 'bundle.json'}"])
+    assert "no metered tariff" in str(told.exception)
+    told = runner.invoke(app, [*arguments[:2], "--tariff", f"other={tmp_path / 'plain.json'}"])
+    assert "tariff 'plain'" in str(told.exception)
