@@ -29,9 +29,11 @@ from settlement.money import MAX_AMOUNT
 MAX_TEXT: Final = 1_000
 """Characters of a text: a paragraph. Longer ones are attachments."""
 MAX_LINES: Final = 10_000
-"""Lines of anything but detailed usage: some 250 pages."""
+"""Lines of anything else: some 250 pages."""
 MAX_ROWS: Final = 2_000_000
 """Rows of detailed usage: two full sheets of a workbook, some GB of memory while it is made."""
+MAX_MOVEMENTS: Final = 200_000
+"""Movements of a statement: a workbook of some ten seconds; a PDF has fewer (`pdf.MAX_PDF_ROWS`)."""
 MAX_DIGITS: Final = 20
 """Digits of a quantity, percentage or rate: more are no quantity of anything."""
 EU_VAT_PREFIX: Final = re.compile(r"[A-Z]{2}[0-9A-Z+*.]{2,13}", re.ASCII)
@@ -55,7 +57,7 @@ def check(document: Document) -> None:
     _refuse(document.period.last < document.period.first, "period", "ends before it begins: exchange first and last")
     for party in parties_of(document):
         _check_party(party)
-    sizes = {"rows": MAX_ROWS} if isinstance(document, UsageDetail) else {}
+    sizes = {"rows": MAX_ROWS, "movements": MAX_MOVEMENTS}
     for name in ("lines", "rows", "movements", "entries", "positions", "settled", "differences", "notes"):
         most = sizes.get(name, MAX_LINES)
         found = len(getattr(document, name, ()))

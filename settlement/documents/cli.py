@@ -17,7 +17,8 @@ from landfall.errors import LandfallError
 from settlement.documents.en16931 import MAX_XML, check_invoice
 from settlement.documents.model import KINDS, Document, DocumentError, Format, Language
 from settlement.documents.rendering import render
-from settlement.documents.verify import Recorded, find_in_export, find_on_ledger, read_key
+from settlement.documents.verify import find_in_export, find_on_ledger, read_key
+from settlement.ledger.api import Recorded
 
 MAX_DATA: Final = 1 << 30
 """Octets of a document's data: two million rows of detailed usage."""

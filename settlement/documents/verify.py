@@ -10,9 +10,10 @@ from typing import Final
 
 import httpx
 import msgspec
-from msgspec import Struct
 
 from landfall.errors import LandfallError
+from settlement.ledger.api import Path as Address
+from settlement.ledger.api import Recorded
 from settlement.ledger.audit import audit
 from settlement.ledger.envelope import Envelope
 from settlement.ledger.note import NoteError, VerifierKey
@@ -20,16 +21,6 @@ from settlement.ledger.note import NoteError, VerifierKey
 TIMEOUT_S: Final = 30.0
 """A ledger answers a look-up in milliseconds; half a minute is a network that is gone."""
 FOUND, UNKNOWN = 200, 404
-
-
-class Recorded(Struct, frozen=True):
-    """An entry that has a digest: its index, time (milliseconds since the epoch), who signed it, type and field."""
-
-    index: int
-    time: int
-    sender: str
-    type: str
-    field: str
 
 
 def find_in_export(folder: Path, key: VerifierKey, digest: str) -> list[Recorded]:
@@ -52,7 +43,7 @@ def find_in_export(folder: Path, key: VerifierKey, digest: str) -> list[Recorded
 
 async def find_on_ledger(url: str, digest: str) -> list[Recorded]:
     """What a ledger says of a SHA-256 (hex), oldest first. Raises `LandfallError` where it does not answer."""
-    address = f"{url.rstrip('/')}/v1/documents/{digest}"
+    address = f"{url.rstrip('/')}{Address.DOCUMENTS}/{digest}"
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as http:
             answer = await http.get(address)

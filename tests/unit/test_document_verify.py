@@ -13,7 +13,7 @@ from settlement.documents import Format, Language, render
 from settlement.documents.cli import app
 from settlement.ledger.audit import AuditError
 from settlement.ledger.note import Signer as NoteSigner
-from settlement.ledger.settling import ProposeInvoice
+from settlement.ledger.settling import ProposeInvoice, RecordDocument
 from tests.documents_on_hand import billing
 from tests.ledger_model import ORIGIN, SDRT, World, export_from_entries, seed_of
 
@@ -35,6 +35,8 @@ def evidence(tmp_path: Path) -> Path:
         number="INV-2026-000017",
         until=world.time + DAY_MS,
     )
+    digest = sha256(invoice).hexdigest()
+    world.must(creditor, RecordDocument, counterparty=debtor.id, kind="invoice", digest=digest, period="2026-10")
     export_from_entries(world.entries, NoteSigner(ORIGIN, seed_of("origin")), tmp_path / "log")
     (tmp_path / "invoice.pdf").write_bytes(invoice)
     (tmp_path / "origin.vkey").write_text(f"{world.key}\n")
@@ -50,9 +52,9 @@ def test_a_recorded_document_is_found_with_its_sender_and_time(evidence: Path) -
     result = verify(evidence)
     told = json.loads(result.stdout)
     assert (result.exit_code, told["ok"]) == (0, True)
-    [recorded] = told["recorded"]
-    assert (recorded["sender"], recorded["type"], recorded["field"]) == ("bravo", "invoice", "document")
-    assert recorded["index"] > 0
+    found = [(each["sender"], each["type"], each["field"]) for each in told["recorded"]]
+    assert found == [("bravo", "invoice", "document"), ("bravo", "record-document", "digest")]
+    assert 0 < told["recorded"][0]["index"] < told["recorded"][1]["index"]
 
 
 def test_one_bit_turned_is_not_found(evidence: Path) -> None:
