@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -32,7 +33,7 @@ from loadtests.load.locust_settings import JOURNALS
 from loadtests.load.plan import MIXES_FILE, NODE_ROLES, PLAN_FILE, HomeNode, Key, Mixes, Plan, PlanError, Role, Trader
 from loadtests.load.result import show
 from loadtests.load.run import LOOPBACK, run_load, start_workers
-from loadtests.load.setting import admit, enter, find_node
+from loadtests.load.setting import admit, admit_auditor, enter, find_node
 from loadtests.nodes import serve_ledger
 from marketplace.ledger_link.keys import OperatorKeys
 from marketplace.operator_settings import KEYS_FOLDER
@@ -99,7 +100,9 @@ def run(
             help="Trade as this operator: id=FILE, the file with 32 octets in hex or base64url. Twice or more."
         ),
     ] = [],  # noqa: B006 - typer's own form
-    auditor_key: Annotated[str, typer.Option(help="Audit as this auditor: id=FILE. The issuer needs none.")] = "",
+    auditor_key: Annotated[
+        str, typer.Option(help="Audit as this auditor: id=FILE. With --issuer one is admitted.")
+    ] = "",
     node: Annotated[str, typer.Option(help="A home operator's node, for subscribers and OTA: its URL.")] = "",
     node_token: Annotated[Path | None, typer.Option(exists=True, help="File with its staff token.")] = None,
     bind: Annotated[str, typer.Option(help="Where Locust's master listens: * for workers elsewhere.")] = LOOPBACK,
@@ -118,6 +121,8 @@ def run(
 
     Example: landfall load run --mix transactions --users 24 --sequence 250 --workers 2 --seconds 60
     """
+    if find_spec("locust") is None:
+        raise PlanError("Locust is not installed: pip install 'landfall[load]'")
     found = Mixes.read(mixes)
     if workers + remote_workers < 1:
         raise PlanError("no workers at all: give --workers or --remote-workers")
@@ -243,7 +248,7 @@ async def _start(folder: Path, operators: int, workers: int, mix: dict[Role, int
 
             told.print("a home operator's node, an insurer's, and cards …")
             node = await stack.enter_async_context(open_home(place, server, ledger, client))
-        overseer = Key("issuer", bytes(ledger.issuer.key))
+        overseer = await admit_auditor(client, ledger.issuer)
         first = (await client.checkpoint()).size
         yield Target(
             url=ledger.url,
@@ -275,8 +280,8 @@ async def _join(
     if issuer == bool(operator_keys):
         raise PlanError("on a ledger elsewhere give either --issuer, or --operator-key twice or more")
     own = _read_issuer() if issuer else None
-    overseer = _read_key(auditor_key) if auditor_key else own
-    if Role.AUDITOR in mix and overseer is None:
+    overseer = _read_key(auditor_key) if auditor_key else None
+    if Role.AUDITOR in mix and not (overseer or own):
         raise PlanError("the mix has auditors: give --auditor-key id=FILE, or take another --mix")
     if any(role in mix for role in NODE_ROLES) and not (node_url and node_token):
         raise PlanError("the mix has users of a node: give --node and --node-token, or take another --mix")
@@ -285,6 +290,7 @@ async def _join(
     ) as client:
         keys = [_read_key(one) for one in operator_keys]
         traders = await admit(client, own.signer, operators) if own else await enter(client, keys)
+        overseer = await admit_auditor(client, own.signer) if own and not overseer else overseer
         node = await find_node(node_url, node_token) if node_token else None
         first = (await client.checkpoint()).size
     return Target(url=url, log=str(log), traders=traders, overseer=overseer, node=node, first=first)

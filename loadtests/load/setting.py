@@ -20,7 +20,7 @@ from settlement.ledger.client import LedgerClient, Rejected
 from settlement.ledger.envelope import Signer
 from settlement.ledger.ids import new_id
 from settlement.ledger.keys import seal_key_id, to_base64url
-from settlement.ledger.messages import AddKey, PublishOffer
+from settlement.ledger.messages import AddKey, Admit, Party, PublishOffer
 
 FEWEST: Final = 2
 """Traders: nobody buys from oneself."""
@@ -43,6 +43,21 @@ async def admit(ledger: LedgerClient, issuer: Signer, operators: int) -> tuple[T
         Trader(Key(actor.id, draw(seed, f"sign/{number}")), actor.seal_key, actor.bundle, actor.metered)
         for number, actor in enumerate(cast)
     )
+
+
+async def admit_auditor(ledger: LedgerClient, issuer: Signer) -> Key:
+    """Admit an auditor for this run, so that the issuer's key stays with the issuer."""
+    key = Key(f"load-auditor-{secrets.token_hex(4)}", secrets.token_bytes(32))
+    party = Party(
+        id=key.operator,
+        name="Auditor of a load test",
+        country="DE",
+        role="auditor",
+        key=to_base64url(key.signer.public),
+        recovery_key=to_base64url(Signer(secrets.token_bytes(32)).public),
+    )
+    await expect_receipts(ledger, [issuer.sign(ledger.make(Admit, party=party))])
+    return key
 
 
 async def enter(ledger: LedgerClient, keys: Sequence[Key]) -> tuple[Trader, ...]:
