@@ -13,7 +13,7 @@ import tempfile
 import time
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -142,7 +142,7 @@ def measure_rating(scale: float) -> list[Figure]:
     assert isinstance(graded, Metered)
     count = max(1000, int(RATED * scale))
     random = np.random.default_rng(SEED)
-    services = ("data", "voice", "message")
+    services: tuple[Literal["data", "voice", "message"], ...] = ("data", "voice", "message")
     kinds, units = random.integers(0, 3, count).tolist(), random.integers(1, 100_000, count).tolist()
     starts = (FIRST_MS // MINUTE_MS + np.arange(count) // 30).tolist()
     records = [

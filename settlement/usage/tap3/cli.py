@@ -197,7 +197,8 @@ def encode(
     landfall tap encode batch.jsonl CDDEUD1RUS0100001
     """
     _check_folder(out)
-    totals = write_lines(lines, out, workers)
+    with _progress_of(Console(stderr=True), lines.name, None) as advance:
+        totals = write_lines(lines, out, workers, advance)
     emit({"file": str(out), "octets": out.stat().st_size, "records": totals.count, "charge": totals.charge}, as_json)
 
 

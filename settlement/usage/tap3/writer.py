@@ -11,7 +11,7 @@ one record a line, and at the end the audit, which may be left out and is then w
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -55,7 +55,9 @@ def write_batch(path: Path, header: Fields, events: Iterable[Fields]) -> Totals:
     return _compose(path, header, (_encode_events("record", utc_offsets(header), chunk) for chunk in chunks))
 
 
-def _compose(path: Path, header: Fields, pieces: Iterable[Piece]) -> Totals:
+def _compose(
+    path: Path, header: Fields, pieces: Iterable[Piece], advance: Callable[[int], None] = lambda _: None
+) -> Totals:
     node = grammar("TransferBatch")
     if strange := header.keys() - set(_BEFORE):
         raise LandfallError(f"a batch's header has no {', '.join(sorted(strange))}: it has {', '.join(_BEFORE)}")
@@ -68,6 +70,7 @@ def _compose(path: Path, header: Fields, pieces: Iterable[Piece]) -> Totals:
             audit = piece.audit
             spool.write(piece.octets)
             totals.merge(piece.totals)
+            advance(piece.totals.count)
         size = spool.tell()
         spool.seek(0)
         after = _field("auditControlInfo", totals.audit() if audit is None else audit)
@@ -125,8 +128,13 @@ def replace(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
-def write_lines(source: Path, path: Path, workers: int | None = None) -> Totals:
-    """Encode JSON Lines as TAP, by several processes if they are long. Raises `LandfallError` naming the line."""
+def write_lines(
+    source: Path, path: Path, workers: int | None = None, advance: Callable[[int], None] = lambda _: None
+) -> Totals:
+    """Encode JSON Lines as TAP, by several processes if they are long. `advance` is told of records done.
+
+    Raises `LandfallError` naming the line.
+    """
     with source.open("rb") as file:
         lines = _read_lines(file)
         number, text = next(lines, (1, b""))
@@ -141,8 +149,8 @@ def write_lines(source: Path, path: Path, workers: int | None = None) -> Totals:
             work = partial(_encode_lines, header.get("networkInfo", {}))
             workers = (os.cpu_count() or 1) if workers is None else workers
             if workers <= 1 or source.stat().st_size < processes.PARALLEL_FROM:
-                return _compose(path, header, map(work, chunks))
-            return _compose(path, header, processes.in_processes(work, chunks, workers))
+                return _compose(path, header, map(work, chunks), advance)
+            return _compose(path, header, processes.in_processes(work, chunks, workers), advance)
         except LandfallError as error:
             raise LandfallError(f"{source}: {error}") from None
 
