@@ -3,7 +3,7 @@
 import os
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -73,8 +73,11 @@ def upload(path: str, file: Path, *, kind: str = "text/csv", **params: Any) -> A
     return response.json()
 
 
-def follow(path: str, **params: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Server-sent events of the node as (name, data), until it ends them; a broken connection is taken up again.
+def follow(
+    path: str, *, is_last: Callable[[str, dict[str, Any]], bool], **params: Any
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events of the node as (name, data), until one is the last; a connection that ends before is taken up
+    again.
 
     Raises CallError where the node refuses, or stays away.
     """
@@ -94,13 +97,15 @@ def follow(path: str, **params: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                     elif field == "event":
                         name = value
                     elif field == "data":
-                        yield name, msgspec.json.decode(value)
-                return
+                        data = msgspec.json.decode(value)
+                        yield name, data
+                        if is_last(name, data):
+                            return
         except httpx.TransportError as error:
             silent += 1
             if silent > RECONNECTS:
                 raise _silent(url, error) from None
-            time.sleep(RECONNECT_S)
+        time.sleep(RECONNECT_S)
 
 
 def _find_node() -> tuple[str, dict[str, str]]:

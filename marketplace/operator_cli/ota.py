@@ -310,7 +310,7 @@ def _change(campaign: UUID, how: str, as_json: bool) -> None:
 
 def _stay(campaign: UUID, as_json: bool, *, after: int | None) -> None:
     path = f"/ota/campaigns/{campaign}/events"
-    events = follow(path, **({} if after is None else {"after": after}))
+    events = follow(path, is_last=_is_last, **({} if after is None else {"after": after}))
     if as_json:
         for name, data in events:
             sys.stdout.write(msgspec.json.encode({"event": name, **data}).decode() + "\n")
@@ -328,6 +328,10 @@ def _stay(campaign: UUID, as_json: bool, *, after: int | None) -> None:
                 while len(recent) > RECENT:
                     del recent[next(iter(recent))]
             live.update(_draw(shown, list(recent.values())))
+
+
+def _is_last(name: str, data: dict[str, Any]) -> bool:
+    return name == "campaign" and data["state"] in ("done", "cancelled") and not data["counts"]["open"]
 
 
 def _draw(campaign: dict[str, Any], recent: list[dict[str, Any]]) -> Table:

@@ -238,6 +238,13 @@ async def test_what_cannot_be_done_is_refused_with_the_place_named(
         assert counts["cancelled"] == 20_001
 
 
+async def begin_slowly(world: OtaWorld) -> str:
+    """A campaign of one card a second."""
+    order = {"name": "slow", "commands": [{"do": "list-slots"}], "per_minute": 60}
+    campaign = await world.node.post("/ota/campaigns", {**order, "cards": by_card(world)})
+    return str(campaign["id"])
+
+
 async def test_an_engineer_runs_a_campaign_by_command(
     ledger: LedgerWorld, postgres_server: Server, tmp_path: Path
 ) -> None:
@@ -261,6 +268,14 @@ async def test_an_engineer_runs_a_campaign_by_command(
         assert lines
         with pytest.raises(LandfallError, match="not name=value"):
             await staff("ota", "send", world.iccids[0], "-c", "enable-slot 2")
+        slow = await begin_slowly(world)
+        following = asyncio.create_task(staff("ota", "campaigns", "follow", slow, "--after", "0", "--json", table=True))
+        await world.node.wait(f"/ota/campaigns/{slow}", lambda seen: seen["counts"]["proven"] >= 1)
+        world.node.stop()
+        await asyncio.to_thread(world.node.start)
+        told = [json.loads(line) for line in (await asyncio.wait_for(following, 60)).splitlines()]
+        assert told[-1]["counts"]["proven"] == 4, "a follower outlives the node's restart"
+        assert {row["iccid"] for row in told if row["event"] == "job" and row["final"]} == set(world.iccids)
         (draft,) = await staff(*create, "-s", "spn=Bravo", "--draft")
         for change, state in (("start", "running"), ("cancel", "cancelled")):
             (row,) = await staff("ota", "campaigns", change, draft["id"])
