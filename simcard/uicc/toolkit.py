@@ -84,6 +84,10 @@ BRIEFLY = 0x00
 DCS_8BIT, DCS_UCS2 = 0x04, 0x08
 # An alpha identifier or item longer than this has no room on any display.
 TEXT_MAX = 64
+# 91XX tells lengths up to 255: tag and length of the command, details and device identities take 12 of them.
+BODY_MAX = 255 - 12
+# Tag, length and identifier of an item.
+ITEM_HEAD = 3
 
 # General results (TS 102 223 §8.12): 0x is "performed", in one way or another; 06 with limited service.
 PERFORMED = 0x00
@@ -124,14 +128,15 @@ def send_short_message(submit_tpdu: bytes, service_centre: str) -> Proactive:
 
 def set_up_menu(title: str, items: dict[int, str]) -> Proactive:
     """SET UP MENU: entries of the SIM's menu by identifier, 1 to 255; without any the menu goes (TS 102 223 §6.4.8)."""
-    entries = _items(items) or tlv(0x80 | Tag.ITEM, b"")
-    return Proactive(Kind.SET_UP_MENU, 0, PHONE, _alpha(title) + entries)
+    head = _alpha(title)
+    entries = _items(items, beside=len(head)) or tlv(0x80 | Tag.ITEM, b"")
+    return Proactive(Kind.SET_UP_MENU, 0, PHONE, head + entries)
 
 
 def select_item(title: str, items: dict[int, str], default: int) -> Proactive:
     """SELECT ITEM: the person chooses one; `default` is marked."""
-    mark = tlv(0x80 | Tag.ITEM_IDENTIFIER, bytes((default,)))
-    return Proactive(Kind.SELECT_ITEM, 0, PHONE, _alpha(title) + _items(items) + mark)
+    head, mark = _alpha(title), tlv(0x80 | Tag.ITEM_IDENTIFIER, bytes((default,)))
+    return Proactive(Kind.SELECT_ITEM, 0, PHONE, head + _items(items, beside=len(head) + len(mark)) + mark)
 
 
 def display_text(text: str) -> Proactive:
@@ -162,9 +167,12 @@ def _alpha(text: str) -> bytes:
     return tlv(0x80 | Tag.ALPHA_IDENTIFIER, encode_name(text, TEXT_MAX))
 
 
-def _items(items: dict[int, str]) -> bytes:
+def _items(items: dict[int, str], *, beside: int) -> bytes:
+    """The entries, as long as all of them fit into one command with `beside` other octets."""
+    room = (BODY_MAX - beside) // max(len(items), 1) - ITEM_HEAD
     return b"".join(
-        tlv(0x80 | Tag.ITEM, bytes((identifier,)) + encode_name(text, TEXT_MAX)) for identifier, text in items.items()
+        tlv(0x80 | Tag.ITEM, bytes((identifier,)) + encode_name(text, min(room, TEXT_MAX)))
+        for identifier, text in items.items()
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,12 @@ def packets(counter: int) -> list[bytes]:
     return build_delivers(packet, originator="+79990000001", timestamp=bytes(7), reference=counter)
 
 
+def store_named(drawn: tuple[int, str]) -> str:
+    """STORE SLOT with a profile of that name, in one block."""
+    slot, name = drawn
+    return store_slot(slot, msgspec.structs.replace(ABROAD, spn=name))[0].hex()
+
+
 FIDS = st.sampled_from(
     "3f00 2f00 2fe2 2f06 7fff 7f10 7f20 a515 5f3b 5fc0 6f07 6f08 6f20 6f39 6f3a 6f3c "
     "6f40 6f42 6f7b 6fad 6fe4 af20 4f03".split()
@@ -78,6 +85,8 @@ SENSIBLE = st.one_of(
             "80e4010000",
         ]
     ),
+    st.tuples(st.integers(1, 15), st.text(max_size=16)).map(store_named),
+    st.just("8078000100"),
     FIDS.map(lambda fid: f"00a4000402{fid}"),
     FIDS.map(lambda fid: f"a0a4000002{fid}"),
     st.tuples(

@@ -5,12 +5,22 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ota.profile import MULTI_ACCOUNT_AID, MobileProfile, enable_slot, store_slot
+from ota.profile import (
+    MULTI_ACCOUNT_AID,
+    SLOTS_MAX,
+    SPN_CHARACTERS,
+    MobileProfile,
+    enable_slot,
+    list_slots,
+    parse_slot_list,
+    store_slot,
+)
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import KeyByte, ScpError
 from ota.scp80.report import AccountReport, ReportError, decode_report, encode_report, peek_report
 from simcard.readers import MemoryLink
 from simcard.uicc import Card, personalise
+from simcard.uicc.coding import decode_name
 from simcard.uicc.toolkit import Kind, Tag, read_comprehension_tlvs
 
 KEYS = KeySet(kic=KeyByte(1, 2), kid=KeyByte(1, 2), kic_key=bytes(range(16)), kid_key=bytes(range(16, 32)))
@@ -166,6 +176,28 @@ def test_a_choice_lists_every_account_and_marks_the_one_that_holds() -> None:
     phone.answer(fields)
     assert phone.fetch()[0] is Kind.REFRESH
     assert card._state.accounts.enabled == 1
+
+
+@pytest.mark.parametrize(("letter", "shown"), [("A", 10), ("Ж", 4)])
+def test_a_card_with_every_slot_filled_shows_all_names_as_far_as_they_fit(letter: str, shown: int) -> None:
+    card = make_card()
+    phone = Handset(card, EVERYTHING)
+    phone.drain()
+    phone.send("00a40404", MULTI_ACCOUNT_AID.hex())
+    phone.send("0020000a", "3132333435363738")
+    for slot in range(1, SLOTS_MAX):
+        for apdu in store_slot(slot, msgspec.structs.replace(ABROAD, spn=letter * SPN_CHARACTERS)):
+            assert card.transmit(apdu)[:1] in (b"\x90", b"\x91")
+    listed, _ = phone.link.send_apdu(list_slots().hex())
+    assert len(parse_slot_list(bytes.fromhex(listed))) == SLOTS_MAX
+    phone.send("00a4000c", "3f00")
+    phone.drain()
+    phone.send("80c20000", "d30782020181900101")
+    kind, _, body = phone.fetch()
+    assert kind is Kind.SELECT_ITEM
+    items = [value for tag, value in read_comprehension_tlvs(body) if tag == Tag.ITEM]
+    assert len(items) == SLOTS_MAX + 1
+    assert decode_name(items[-1][1:]) == letter * shown
 
 
 @pytest.mark.parametrize("result", ["10", "11", "12", "20"])
