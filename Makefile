@@ -6,7 +6,7 @@ BIN := .venv/bin
 # libpcsclite-dev, swig and gcc build pyscard, the extra `pcsc`.
 DEBIAN_PACKAGES := gcc golang-go golang-golang-x-mod-dev libosmocore-utils libpcsclite-dev osmo-hlr pcsc-tools pcscd swig vsmartcard-vpcd
 
-.PHONY: help demo test lint bench load serve debian-packages pcsc
+.PHONY: help demo test lint bench load swarm serve debian-packages pcsc
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ SECONDS ?= 60
 WORKERS ?= 2
 load: .venv/.installed ## load by Locust on nodes started here; results in build/load/ (SHAPE= MIX= USERS= SECONDS= WORKERS= ARGS=)
 	$(BIN)/landfall load run --shape $(SHAPE) --mix $(MIX) --users $(USERS) --seconds $(SECONDS) --workers $(WORKERS) $(ARGS)
+
+swarm: .venv/.installed ## short worlds with random faults and frauds, each checked, for a while (HOURS=8)
+	$(BIN)/python -m simulator.swarm --minutes $$(( $(or $(HOURS),1) * 60 )) $(ARGS)
 
 serve: .venv/.installed ## start a ledger node on 127.0.0.1:8400, data in ./data (ARGS="--port 9000")
 	$(BIN)/landfall serve --role ledger $(ARGS)

@@ -191,6 +191,12 @@ def check_profiles(log: LogBook, cards: CardBook, registrations: Path, plmns: di
     return Check("no card used a profile that was not active", not wrong, saw)
 
 
+def check_ends(log: LogBook) -> Check:
+    """Every request that was accepted has come to an end, and nothing of it is in escrow any more."""
+    open_ = len(log.accepted.keys() - log.ended.keys())
+    return Check("every request has ended", not open_, f"{len(log.accepted)} accepted, {open_} still open")
+
+
 def check_leaks(log: LogBook, secrets: int) -> Check:
     """Nothing of a person is on the ledger."""
     saw = f"{secrets} secrets looked for in {log.entries} entries: {log.leaks[:3] or 'none found'}"

@@ -29,6 +29,7 @@ from simulator.site import Site, Tell
 from simulator.tap_path import Used, through_tap
 
 BUNDLE: Final = Bundle(price=4_200_000, octets=2_000_000_000, seconds=3_600, messages=100, hours=360, renewals=1)
+NOT_THERE: Final = "not-delivered-in-time"
 OFFER_NAME: Final = "Cards on tour"
 DAY_MS: Final = 86_400_000
 ORDER_WAIT_S: Final = 60.0
@@ -205,7 +206,9 @@ class Travellers:
         served = await phone.travel_to(self._site.world.operators[traveller.visited].plmn)
         if not served:
             await phone.travel_to(self._site.world.operators[traveller.home].plmn)
-            raise DemoError("no service abroad: the profile had not reached the card")
+            await self._site.apis[traveller.home].post(f"/requests/{traveller.request}/cancel", {"cause": NOT_THERE})
+            await self._arrives(traveller, "cancelled")
+            raise DemoError("no service abroad: the profile had not reached the card; the request is cancelled")
         traveller.visited_imsi, traveller.on = phone.imsi, int(time.time()) // 60
         if not await self._arrives(traveller, "active"):
             raise DemoError("registered abroad, but the request did not become active")
