@@ -131,8 +131,18 @@ def _check_party(party: Party) -> None:
     _refuse(not _COUNTRY.fullmatch(party.country), f"{place}: country", f"is {party.country!r}: write DE, RU …")
     wrong = party.vat_id and not EU_VAT_PREFIX.fullmatch(party.vat_id)
     _refuse(bool(wrong), f"{place}: vat_id", f"is {party.vat_id!r}: it begins with its country, as DE123456789")
+    mistyped = party.iban and not is_iban(party.iban.replace(" ", ""))
+    _refuse(bool(mistyped), f"{place}: iban", f"is {party.iban!r}: none, or mistyped (ISO 13616 check digits)")
     ids = party.vat_id or party.tax_number or party.register_id
     _refuse(not ids, f"{place}", "has none of vat_id, tax_number, register_id: one must say who it is in law")
+
+
+def is_iban(text: str) -> bool:
+    """Whether the check digits of an IBAN are right (ISO 13616: modulo 97 of the rotated digits is 1)."""
+    if not (15 <= len(text) <= 34 and text.isascii() and text.isalnum() and text[:2].isalpha() and text[2:4].isdigit()):
+        return False
+    rotated = text[4:] + text[:4]
+    return text.upper() == text and int("".join(str(int(sign, 36)) for sign in rotated)) % 97 == 1
 
 
 def _check_billing(billing: Billing) -> None:

@@ -1,8 +1,9 @@
-"""`landfall document`: make, check and verify documents."""
+"""`landfall document`: make, check and verify documents; pay invoices and see them paid."""
 
 import asyncio
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -14,8 +15,16 @@ from rich.console import Console
 
 from landfall.cli import emit
 from landfall.errors import LandfallError
+from settlement.documents.amounts import sum_up
+from settlement.documents.banking import (
+    MAX_STATEMENT,
+    PaymentOrder,
+    match_payments,
+    read_statement,
+    write_payments,
+)
 from settlement.documents.en16931 import MAX_XML, check_invoice
-from settlement.documents.model import KINDS, Document, DocumentError, Format, Language
+from settlement.documents.model import KINDS, Document, DocumentError, Format, Invoice, Language, Party
 from settlement.documents.rendering import render
 from settlement.documents.verify import find_in_export, find_on_ledger, read_key
 from settlement.ledger.api import Recorded
@@ -28,7 +37,7 @@ T = TypeVar("T")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Statements, invoices, reconciliation acts and netting notices: make, check, verify.",
+    help="Statements, invoices, reconciliation acts and netting notices: make, check, verify, pay.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -79,10 +88,7 @@ def make(
             raise LandfallError(f"--number {number}: {data} has the number {document.number} already; leave one out")
         document = msgspec.structs.replace(document, number=number)
     octets = _with_status(f"making {output}", lambda: render(document, language, form))
-    try:
-        output.write_bytes(octets)
-    except OSError as error:
-        raise LandfallError(f"--output {output} cannot be written ({error.strerror})") from None
+    _write(output, octets)
     emit(
         {
             "file": str(output),
@@ -159,6 +165,58 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("pay")
+def pay(
+    invoices: Annotated[list[Path], typer.Argument(help="Data of numbered invoices to us, JSON.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The pain.001 file to write.")],
+    debtor: Annotated[Path, typer.Option(help="Who pays, JSON: a party as in an invoice, with iban and bic.")],
+    message: Annotated[str, typer.Option(help="The order's id, never used before at this bank.")],
+    execute_on: Annotated[str, typer.Option(help="When the bank is to pay, as 2026-12-02.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a payment order (ISO 20022 pain.001.001.09) of what INVOICES leave to pay, for one's bank.
+
+        landfall document pay *.json --debtor us.json --message 2026-12-1 --execute-on 2026-12-02 -o order.xml
+
+    What escrow and netting settled is not paid again. Each payment names its invoice's number. Nothing is sent.
+    """
+    try:
+        day = date.fromisoformat(execute_on)
+    except ValueError:
+        raise LandfallError(f"--execute-on {execute_on!r} is no date: write it as 2026-12-02") from None
+    order = PaymentOrder(
+        message=message,
+        made_at=datetime.now(UTC),
+        execute_on=day,
+        debtor=_decode(debtor, Party, "party"),
+        invoices=tuple(_decode(path, Invoice, "invoice") for path in invoices),
+    )
+    octets = write_payments(order)
+    _write(output, octets)
+    emit({"file": str(output), "payments": len(order.invoices), "octets": len(octets)}, as_json)
+
+
+@app.command("paid")
+def paid(
+    statement: Annotated[Path, typer.Argument(help="A bank's statement, camt.053.")],
+    invoices: Annotated[list[Path], typer.Argument(help="Data of our numbered invoices, JSON.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show which INVOICES a bank's statement (ISO 20022 camt.053) says were paid.
+
+        landfall document paid statement.xml invoices/*.json
+
+    Booked entries count, by end-to-end id or by the number as a word of the remittance; one that names several invoices
+    counts for none, a person looks at it. Exit code 0, whatever was paid.
+    """
+    ours = [_decode(path, Invoice, "invoice") for path in invoices]
+    expected = {each.number: (sum_up(each).payable, each.rate.currency) for each in ours if each.number}
+    if len(expected) != len(ours):
+        raise LandfallError("each invoice needs a number of its own, by which its payment is known")
+    found = match_payments(read_statement(_read(statement, "STATEMENT", MAX_STATEMENT)), expected)
+    emit([{**msgspec.to_builtins(each), "state": each.state} for each in found], as_json, title="Payments, minor units")
+
+
 def _find(digest: str, log: Path | None, key: Path | None, url: str | None) -> list[Recorded]:
     if log is not None:
         if key is None:
@@ -186,13 +244,25 @@ def _kind(kind: str) -> type[Document]:
 
 
 def _read_document(kind: str, data: Path) -> Document:
-    octets, struct = _read(data, "DATA", MAX_DATA), _kind(kind)
+    return _decode(data, _kind(kind), kind)
+
+
+def _decode(data: Path, struct: type[T], kind: str) -> T:
+    octets = _read(data, "DATA", MAX_DATA)
     try:
         return msgspec.json.decode(octets, type=struct)
     except msgspec.DecodeError as error:
+        example = kind if kind in KINDS else "invoice"
         raise DocumentError(
-            f"{data} is no {kind}: {error}; `landfall document example {kind}` shows how its data is written"
+            f"{data} is no {kind}: {error}; `landfall document example {example}` shows how its data is written"
         ) from None
+
+
+def _write(output: Path, octets: bytes) -> None:
+    try:
+        output.write_bytes(octets)
+    except OSError as error:
+        raise LandfallError(f"--output {output} cannot be written ({error.strerror})") from None
 
 
 def _format_of(output: Path) -> Format:

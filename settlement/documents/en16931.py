@@ -13,16 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
 from xml.etree.ElementTree import fromstring
-from xml.parsers.expat import ExpatError, ParserCreate
 
 from msgspec import Struct
 
 from landfall.errors import LandfallError
+from settlement.documents.plain_xml import XmlError, read_plain
 
 MAX_XML: Final = 32 * 1024 * 1024
 """Octets of an invoice: some 30,000 lines of ours."""
-MAX_DEPTH: Final = 64
-"""Nested elements; UBL has ten or so."""
 NAMESPACES: Final = ("Invoice-2", "CreditNote-2")
 _UBL: Final = "urn:oasis:names:specification:ubl:schema:xsd:"
 _SVRL: Final = "{http://purl.oclc.org/dsdl/svrl}"
@@ -37,17 +35,13 @@ class Finding(Struct, frozen=True):
     text: str
 
 
-class InvoiceError(LandfallError):
-    """The file is no UBL invoice or credit note at all."""
-
-
 def check_invoice(xml: bytes, rules: Path | None = None) -> list[Finding]:
     """What the official rules say against an invoice or credit note, in their order.
 
-    To be called by one thread only, as saxonche is. Raises `InvoiceError` where it is no such XML, and `LandfallError`
+    To be called by one thread only, as saxonche is. Raises `XmlError` where it is no such XML, and `LandfallError`
     where the rules or saxonche are not at hand.
     """
-    text = _read_plain(xml)
+    text = _read_invoice(xml)
     stylesheet = find_rules() if rules is None else rules
     return _read_report(_compile(stylesheet)(text))
 
@@ -67,7 +61,7 @@ def _compile(stylesheet: Path) -> Callable[[str], str]:
         try:
             report: str = rules.transform_to_string(xdm_node=processor.parse_xml(xml_text=text))
         except PySaxonApiError as error:
-            raise InvoiceError(f"the file cannot be judged by the rules: {error}") from None
+            raise XmlError(f"the file cannot be judged by the rules: {error}") from None
         return report
 
     try:
@@ -89,39 +83,12 @@ def find_rules() -> Path:
     )
 
 
-def _read_plain(xml: bytes) -> str:
-    """The text of an XML document that has no document type and is a UBL invoice or credit note."""
-    if len(xml) > MAX_XML:
-        raise InvoiceError(f"the file has {len(xml):,} octets, an invoice at most {MAX_XML:,}")
-    depth = 0
-    roots: list[str] = []
-
-    def start(name: str, _: object) -> None:
-        nonlocal depth
-        depth += 1
-        if depth == 1:
-            roots.append(name)
-        if depth > MAX_DEPTH:
-            raise InvoiceError(f"elements are nested more than {MAX_DEPTH} deep: this is no invoice")
-
-    def end(_: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    def refuse(*_: object) -> None:
-        raise InvoiceError("the file has a document type (<!DOCTYPE …>), which an invoice has no use for: remove it")
-
-    try:
-        text = xml.decode("utf-8")
-        parser = ParserCreate("utf-8", namespace_separator=" ")
-        parser.StartDoctypeDeclHandler = refuse
-        parser.StartElementHandler, parser.EndElementHandler = start, end
-        parser.Parse(xml, True)
-    except (UnicodeDecodeError, ExpatError) as error:
-        raise InvoiceError(f"the file is no well-formed XML in UTF-8: {error}") from None
-    space, _, name = roots[0].rpartition(" ")
+def _read_invoice(xml: bytes) -> str:
+    """The text of a UBL invoice or credit note."""
+    text = read_plain(xml, most=MAX_XML)
+    space, _, name = fromstring(text).tag.lstrip("{").rpartition("}")  # noqa: S314 - it has no document type
     if space not in {_UBL + each for each in NAMESPACES}:
-        raise InvoiceError(f"the file is a {name!r} of {space!r}: name a UBL 2.1 Invoice or CreditNote")
+        raise XmlError(f"the file is a {name!r} of {space!r}: name a UBL 2.1 Invoice or CreditNote")
     return text
 
 
