@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -82,12 +82,12 @@ class KeyImport:
             )
         )
         highest: dict[str, dict[int, int]] = {iccid: {} for iccid in known}
-        taken = select(packets.c.iccid, packets.c.key_index, packets.c.counter).where(packets.c.iccid.in_(known))
-        for iccid, index, counter in await connection.execute(
-            taken.distinct(packets.c.iccid, packets.c.key_index).order_by(
-                packets.c.iccid, packets.c.key_index, packets.c.counter.desc()
-            )
-        ):
+        taken = (
+            select(packets.c.iccid, packets.c.key_index, func.max(packets.c.counter))
+            .where(packets.c.iccid.in_(known))
+            .group_by(packets.c.iccid, packets.c.key_index)
+        )
+        for iccid, index, counter in await connection.execute(taken):
             highest[iccid][index] = counter
         return {
             row.iccid: Standing(
