@@ -12,9 +12,9 @@ happen in the caller's one transaction: a rollback takes the number back.
 
     async with database.begin() as connection:                           # marketplace.operator_database
         stored = await issue(connection, invoice, subject="close:2026-10:bravo", files=[(Language.EN, Format.PDF)])
-        stored.document.number, stored.files[0].digest                   # 'INV-2026-000017', SHA-256 for the ledger
+        stored.document.number, stored.files[0].sha256                   # 'INV-2026-000017', for the ledger
 
-`subject` says what the document is of: issued again for the same subject, the first one comes back and no number is
+`subject` says what the document is of: a kind issued again for a subject, the first one comes back and no number is
 used, so that closing a period can be resumed at any statement. `render` alone stores nothing and may be called for a
 draft (without a number, and the document says DRAFT).
 

@@ -2,7 +2,8 @@
 
 `issue` locks the series (issuer, kind, year of issue), takes the next number, renders the files with it and stores all;
 what fails, fails before anything is kept, and a rollback leaves no gap. The lock is held until the caller commits, so
-documents of one series are issued one after the other: commit soon.
+documents of one series are issued one after the other: commit soon, and who issues several kinds in one transaction
+does so in the order of `KINDS`, or two of them may wait for each other until PostgreSQL ends one.
 """
 
 import asyncio
@@ -36,12 +37,17 @@ Wanted: TypeAlias = Sequence[tuple[Language, Format]]
 
 
 class StoredFile(Struct, frozen=True):
-    """One file of a stored document; `digest` is the SHA-256 of its octets, what the ledger is told."""
+    """One file of a stored document; `digest` is the SHA-256 of its octets."""
 
     language: Language
     format: Format
     digest: bytes
     size: int
+
+    @property
+    def sha256(self) -> str:
+        """The digest in hex, as the ledger is told it (`RecordDocument`)."""
+        return self.digest.hex()
 
 
 class Stored(Struct, frozen=True):
@@ -56,7 +62,7 @@ class Stored(Struct, frozen=True):
 async def issue(connection: AsyncConnection, document: Document, *, subject: str, files: Wanted) -> Stored:
     """Give a document its number, render it and store both; call it inside a transaction.
 
-    For a `subject` that this issuer has issued before, hand back what was stored then, whatever is asked for now.
+    For a `subject` that this issuer issued this kind for before, hand back what was stored then, whatever is asked now.
     Raises `DocumentError` where the document has a number already or cannot be rendered; the caller rolls back.
     """
     if document.number:
@@ -69,7 +75,7 @@ async def issue(connection: AsyncConnection, document: Document, *, subject: str
     first = insert(series).values(issuer=issuer, kind=kind, year=year, last=0).on_conflict_do_nothing()
     await connection.execute(first)
     last = await connection.scalar(select(series.c.last).where(*which).with_for_update())
-    if (stored := await find_by_subject(connection, issuer, subject)) is not None:
+    if (stored := await find_by_subject(connection, issuer, kind, subject)) is not None:
         return stored
     assert last is not None, "the row was there or was made"
     sequence = last + 1
@@ -117,9 +123,10 @@ async def add_file(
     await connection.execute(insert(files).values(row))
 
 
-async def find_by_subject(connection: AsyncConnection, issuer: str, subject: str) -> Stored | None:
-    """The document that was issued for a subject."""
-    return await _find(connection, documents.c.issuer == issuer, documents.c.subject == subject)
+async def find_by_subject(connection: AsyncConnection, issuer: str, kind: str, subject: str) -> Stored | None:
+    """The document of a kind that was issued for a subject."""
+    same = documents.c.issuer == issuer, documents.c.kind == kind, documents.c.subject == subject
+    return await _find(connection, *same)
 
 
 async def find_by_number(connection: AsyncConnection, issuer: str, number: str) -> Stored | None:

@@ -45,12 +45,12 @@ documents: Final = Table(
     Column("year", SmallInteger, nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("number", Text, nullable=False),
-    Column("subject", Text, nullable=False, comment="what the document is of; issued once"),
+    Column("subject", Text, nullable=False, comment="what the document is of; issued once a kind"),
     Column("issued_on", Date, nullable=False),
     Column("body", LargeBinary, nullable=False, comment="the document's values, as JSON"),
     Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("issuer", "kind", "year", "sequence"),
-    UniqueConstraint("issuer", "subject"),
+    UniqueConstraint("issuer", "kind", "subject"),
     CheckConstraint("sequence > 0", name="documents_from_one"),
 )
 

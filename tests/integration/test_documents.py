@@ -58,7 +58,7 @@ async def test_a_rollback_leaves_no_gap(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         stored = await issue(connection, example("invoice"), subject="second", files=CSV)
         assert stored.document.number == "INV-2026-000002"
-        assert await find_by_subject(connection, "bravo-mobile", "lost") is None
+        assert await find_by_subject(connection, "bravo-mobile", "invoice", "lost") is None
         assert await find_gaps(connection) == []
 
 
@@ -82,6 +82,8 @@ async def test_the_same_subject_gives_the_same_document_and_no_number(engine: As
 
     assert set(await asyncio.gather(*(one() for _ in range(6)))) == {"INV-2026-000001"}
     async with engine.begin() as connection:
+        note = await issue(connection, example("credit-note"), subject="close:2026-10", files=CSV)
+        assert note.document.number == "CN-2026-000001", "another kind of the same subject is another document"
         stored = await issue(connection, example("invoice"), subject="close:2026-11", files=CSV)
         assert stored.document.number == "INV-2026-000002"
 
