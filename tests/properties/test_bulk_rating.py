@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from landfall.errors import LandfallError
@@ -76,7 +76,10 @@ def examples(connection: Any) -> int:
 
 
 def test_every_record_costs_what_the_ledger_charges(connection: Any) -> None:
-    @settings(max_examples=examples(connection), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    phases = [Phase.generate] if connection.name == "pyspark" else list(Phase)  # Spark takes seconds an example
+    health = list(HealthCheck)
+
+    @settings(max_examples=examples(connection), phases=phases, deadline=None, suppress_health_check=health)
     @given(graded(), graded(), st.lists(sessions, min_size=1, max_size=3))
     def check(one: Metered, other: Metered, uses: list[Any]) -> None:
         tariffs = {"one": one, "plain": msgspec.structs.replace(other, grading=msgspec.UNSET)}
