@@ -19,10 +19,10 @@ from settlement.documents.writing import Words
 MAX_PDF_ROWS: Final = 3_000
 """Rows of a table set on paper: some 100 pages, ten seconds, 500 MB; from there typst's cost grows with the square."""
 LONG: Final = 16
-"""Characters without a blank after which text may break anywhere: what fits the narrowest column."""
+"""Characters without a blank or hyphen after which text may break anywhere: what fits the narrowest column."""
 BREAK: Final = "\N{ZERO WIDTH SPACE}"
 
-_WORD: Final = re.compile(rf"\S{{{LONG + 1},}}")
+_WORD: Final = re.compile(rf"[^\s-]{{{LONG + 1},}}")
 
 
 def write_pdf(document: Document, page: Page, words: Words) -> bytes:

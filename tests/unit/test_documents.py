@@ -15,6 +15,7 @@ import openpyxl
 import polars as pl
 import pytest
 from msgspec.structs import replace
+from pypdf import PdfReader
 from typer.testing import CliRunner
 
 from settlement.documents import (
@@ -199,9 +200,14 @@ def test_an_amount_with_more_digits_than_excel_keeps_is_written_exactly() -> Non
 
 def test_a_pdf_says_whose_it_is_and_breaks_what_is_too_long() -> None:
     octets = render(numbered("act"), Language.RU, Format.PDF)
+    text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(octets)).pages)
+    assert "Акт сверки" in text
+    assert "ПАО «Волна Телеком»" in text
+    assert "Страница 1 из 2" in text
     assert octets.startswith(b"%PDF-1.7")
     assert b"pdfaid" in octets
     assert soften("short words stay") == "short words stay"
+    assert soften("0199c2a4-7d1e-7b52-9f40-2f6f6f1d0c11") == "0199c2a4-7d1e-7b52-9f40-2f6f6f1d0c11"
     assert soften("x" * 20).split(BREAK) == ["xxxx"] * 5
 
 
