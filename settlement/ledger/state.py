@@ -258,7 +258,7 @@ class Dispute(Row, frozen=True, kw_only=True, tag="dispute"):
 
 
 class Contested(Row, frozen=True, kw_only=True, tag="contested"):
-    """How much of a request's charge is disputed now or was given back: never more than the charge."""
+    """How much of a request's charge was ever disputed, however that ended: never more than the charge."""
 
     KEY = "request"
     request: UUID

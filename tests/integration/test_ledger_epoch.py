@@ -1,11 +1,18 @@
 """The head's epoch: after a promotion no sequencer that began before it writes again. And: old databases catch up."""
 
+import base64
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
 from landfall.migrations import upgrade
+from landfall.settings import read_settings
+from marketplace.ledger_setup import initialise
 from settlement import ledger
 from settlement.ledger import tables
 from settlement.ledger.api import Receipt
@@ -15,6 +22,7 @@ from settlement.ledger.rejections import Rejection
 from settlement.ledger.sequencer import Sequencer
 from settlement.ledger.store import LedgerStore
 from settlement.ledger.turn import Fenced
+from tests.integration.ledger_world import Keys
 from tests.ledger_model import ORIGIN, World, seed_of
 
 MIGRATIONS = Path(ledger.__path__[0]) / "migrations"
@@ -73,6 +81,20 @@ async def test_an_empty_ledger_has_nothing_to_promote(database: str) -> None:
     async with LedgerStore.open(database) as store:
         with pytest.raises(LookupError):
             await store.promote()
+
+
+def test_promote_is_a_command(database: str, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "LANDFALL_DATA_DIR": str(tmp_path),
+        "LANDFALL_DATABASE_URL": database,
+        "LANDFALL_KEK": base64.b64encode(bytes(32)).decode(),
+    }
+    initialise(read_settings(environment), ORIGIN, Keys().party("issuer", "issuer"))
+    command = [sys.executable, "-m", "landfall", "ledger", "promote", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert msgspec.json.decode(done.stdout) == {"epoch": 2}
 
 
 def test_a_database_laid_before_version_2_becomes_as_a_fresh_one(database: str) -> None:

@@ -313,7 +313,7 @@ class Settlement(Market):
     def no_more_is_contested_than_was_charged(self) -> None:
         claimed: Counter[UUID] = Counter()
         for row in self.world.state.all(Dispute):
-            claimed[row.request] += row.amount if row.state in ("raised", "rejected", "escalated") else row.award
+            claimed[row.request] += row.amount
             assert row.award <= row.amount
         for contested in self.world.state.all(Contested):
             assert contested.amount == claimed[contested.request] <= self.world.get(contested.request).charged

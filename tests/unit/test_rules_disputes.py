@@ -130,7 +130,7 @@ def test_silence_concedes_and_not_going_on_lets_go(scene: Scene) -> None:
     scene.world.must(scene.home, ExpireDispute, dispute=dropped.id)
     assert scene.find(silent).state == "upheld"
     assert (scene.find(dropped).state, scene.find(dropped).award) == ("dismissed", 0)
-    assert scene.contested() == 5
+    assert scene.contested() == 11
     assert scene.world.balance(scene.visited) == Balance(25, 0, 0)
 
 
@@ -143,7 +143,7 @@ def test_the_issuer_decides_an_escalated_dispute(scene: Scene, award: int, state
     assert {effects.counterparty, *effects.readers} == {"home", "visited"}
     assert scene.find(dispute).state == state
     assert scene.world.balance(scene.visited) == Balance(CHARGE - award, 0, 0)
-    assert scene.contested() == award
+    assert scene.contested() == 20, "however it ends, a charge is disputed once"
     scene.world.check_money()
 
 
@@ -160,7 +160,7 @@ def test_a_dispute_is_withdrawn_at_any_stage(scene: Scene, stage: str) -> None:
     scene.world.must(scene.home, WithdrawDispute, dispute=dispute.id)
     assert scene.find(dispute).state == "withdrawn"
     assert scene.world.balance(scene.visited) == Balance(CHARGE, 0, 0)
-    assert scene.contested() == 0
+    assert scene.dispute(amount=11) == refused("too-much"), "a charge is disputed once"
 
 
 def test_no_more_is_disputed_than_was_charged(scene: Scene) -> None:

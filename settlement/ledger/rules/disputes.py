@@ -2,7 +2,7 @@
 
 The state has no row a record, so a dispute *cites* the usage report: the rule reads that entry from the log, compares
 its leaf hash, and finds the request's group and the record in it. The amount is bound by what the request was charged
-and nobody has disputed yet (docs/decisions/0134).
+and nobody has disputed before: a charge is disputed once (docs/decisions/0134).
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ from settlement.ledger.settling import (
     RejectDispute,
     WithdrawDispute,
 )
-from settlement.ledger.state import Contested, Dispute, DisputeState, Obligation, Request, Row
+from settlement.ledger.state import Contested, Dispute, DisputeState, Obligation, Row
 
 OPEN: Final[tuple[DisputeState, ...]] = ("raised", "rejected", "escalated")
 
@@ -40,10 +40,10 @@ def raise_dispute(context: Context, message: RaiseDispute) -> Effects:
     if context.state.get(Dispute, message.id) is not None:
         raise Refused("already-exists", f"there is a dispute {message.id}")
     _check_citation(context, message)
-    contested = _contested(context, request)
+    contested = context.state.get(Contested, request.id) or Contested(request=request.id, amount=0)
     left = request.charged - contested.amount
     if message.amount > left:
-        raise Refused("too-much", f"{left} of the charge of request {request.id} is not disputed yet")
+        raise Refused("too-much", f"{left} of the charge of request {request.id} was never disputed")
     visited = context.account(request.visited)
     held = min(visited.available, message.amount)
     dispute = Dispute(
@@ -150,12 +150,9 @@ def _end(
     """The award → home, from what is held and then as an obligation; the rest of what is held → visited."""
     paid = min(award, dispute.held)
     home, visited = context.account(dispute.home), context.account(dispute.visited)
-    contested = context.state.get(Contested, dispute.request)
-    assert contested is not None, f"request {dispute.request} is disputed"
     assert visited.held >= dispute.held, f"dispute {dispute.id} holds more than {visited.operator}'s held"
     rows: list[Row] = [
         structs.replace(dispute, state=state or ("upheld" if award else "dismissed"), held=0, award=award),
-        structs.replace(contested, amount=contested.amount - dispute.amount + award),
         structs.replace(visited, held=visited.held - dispute.held, available=visited.available + dispute.held - paid),
     ]
     if paid:
@@ -175,10 +172,6 @@ def _end(
             )
         )
     return Effects(tuple(rows), counterparty=counterparty, settled=paid)
-
-
-def _contested(context: Context, request: Request) -> Contested:
-    return context.state.get(Contested, request.id) or Contested(request=request.id, amount=0)
 
 
 def _next_deadline(context: Context) -> int:
