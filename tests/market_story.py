@@ -5,6 +5,7 @@ python -m tests.market_story tests/data/golden-v1       # writes the golden log 
 
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -72,7 +73,7 @@ def tell_story() -> World:
     week = world.publish(
         visited, terms(bundle(seconds=600, renewals=2), cancellation_fee=SDRT, **named), supersedes=week
     )
-    prices = {"block_price": 2_000, "first_price": 9_000, "next_price": 900, "event_price": 50}
+    prices: dict[str, Any] = {"block_price": 2_000, "first_price": 9_000, "next_price": 900, "event_price": 50}
     metered = world.publish(visited, terms(Metered(block=MB, next_interval=6, cap=SDRT, **prices)))
     policy = world.publish(
         insurer,

@@ -81,7 +81,7 @@ def _check_direction(context: Context, message: ProposeDeal, direction: Directio
     terms = direction.terms
     if context.state.get(Offer, direction.offer) is not None:
         raise Refused("already-exists", f"there is an offer {direction.offer}")
-    check_terms(context, terms)
+    check_terms(terms, context.ledger.rules_version)
     if terms.whitelist != (direction.home,):
         raise Refused("invalid-terms", f"the whitelist of a direction is its home alone: ({direction.home!r},)")
     if terms.valid_until > message.ends:

@@ -18,7 +18,7 @@ def publish_offer(context: Context, message: PublishOffer) -> Effects:
     require_operator(context, "publish offers")
     if context.state.get(Offer, message.id) is not None:
         raise Refused("already-exists", f"there is an offer {message.id}")
-    check_terms(context, terms)
+    check_terms(terms, context.ledger.rules_version)
     buyer = None if message.bid_for is None else _check_bid(context, message.bid_for, terms)
     fee, rows = pay_fee(context, "valid_until", terms.valid_until)
     if message.supersedes is not None:
@@ -104,9 +104,8 @@ def _check_bid(context: Context, bid_for: UUID, terms: Terms) -> str:
     return bids.buyer
 
 
-def check_terms(context: Context, terms: Terms) -> None:
-    """What a single field cannot say, and what this ledger's rules do not know yet. Raises Refused."""
-    version = context.ledger.rules_version
+def check_terms(terms: Terms, version: int) -> None:
+    """What a single field cannot say, and what rules of `version` do not know yet. Raises Refused."""
     if (needed := version_needed(terms.tariff)) > version:
         raise Refused("newer-rules", f"the tariff needs rules version {needed}, this ledger is under {version}")
     if (terms.delivery == "code") != isinstance(terms.tariff, Code):
