@@ -5,7 +5,7 @@
     locustfile.py what Locust loads; one role each in buying, visiting, reading, auditing, subscribing
     bridge.py     Locust's greenlets on one side, the SDK's event loop on the other (docs/decisions/0195)
     journal.py    what a worker sent and what was acknowledged to it, written before and after
-    check.py      all journals against the log: nothing lost, doubled or unproven
+    check.py      all journals (gathered.py) against the log: nothing lost, doubled or unproven
     cli.py        `landfall load`: run, worker, check
 
 A run in order: the plan is made; Locust's master and workers run it; users send and journal; at the end every worker

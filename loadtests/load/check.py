@@ -17,28 +17,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from itertools import chain, repeat
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct, field
 
-from loadtests.load.journal import (
-    ID,
-    LEAF,
-    PLACE,
-    REJECTED,
-    Answered,
-    Bought,
-    JournalError,
-    Opened,
-    Ordered,
-    Sent,
-    Unanswered,
-    read_journal,
-)
+from loadtests.load.gathered import Ack, Journals, read_journals
 from loadtests.load.log import fetch_hashes, fetch_leaves, frontier_at
 from loadtests.load.node import ENDED, has_ended, is_ordered, open_node, wait_for
 from loadtests.load.plan import Plan
@@ -46,6 +33,7 @@ from settlement.ledger.api import MAX_PAGE
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.envelope import parse
 from settlement.ledger.log import read_leaf
+from settlement.ledger.merkle import HASH_BYTES
 from settlement.ledger.tiles import TILE_WIDTH
 from settlement.ledger.trust import Untrusted
 
@@ -53,30 +41,6 @@ SHOWN: Final = 10
 """Faults of one kind that are told one by one; of the rest the number."""
 AT_ONCE: Final = 8
 """Tiles or bundles asked for at a time."""
-
-
-class Ack(Struct, frozen=True):
-    """An acknowledged entry."""
-
-    id: bytes
-    sender: str
-    index: int
-    leaf: bytes
-
-
-class Journals(Struct):
-    """What all journals say together."""
-
-    workers: list[str] = field(default_factory=list)
-    sent: int = 0
-    records: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
-    acks: list[Ack] = field(default_factory=list)
-    rejected: dict[bytes, str] = field(default_factory=dict)
-    unknown: dict[bytes, str] = field(default_factory=dict)
-    purchases: list[UUID] = field(default_factory=list)
-    jobs: list[int] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
 
 
 class Finding(Struct):
@@ -97,7 +61,7 @@ class Finding(Struct):
     checkpoint: str = ""
     faults: list[str] = field(default_factory=list)
 
-    def add(self, what: str, named: Iterable[str]) -> None:
+    def add(self, what: str, named: Iterable[object]) -> None:
         """Name faults of a kind."""
         told = list(named)
         self.faults += [f"{what}: {one}" for one in told[:SHOWN]]
@@ -105,57 +69,23 @@ class Finding(Struct):
             self.faults.append(f"{what}: {len(told) - SHOWN:,} more")
 
 
-def read_journals(folder: Path) -> Journals:
-    """Read every journal of a run; what is wrong with one is a fault, and the others are read all the same."""
-    read = Journals()
-    for path in sorted(folder.glob("*.journal")):
-        open_sequences: dict[int, Sent] = {}
-        try:
-            for record in read_journal(path):
-                _take(read, open_sequences, record, path.name)
-        except JournalError as error:
-            read.faults.append(f"unproven: {error}")
-        for sent in open_sequences.values():
-            read.unknown |= dict.fromkeys(_split(sent.ids, ID), sent.sender)
-    return read
+class LogIds(Struct):
+    """The ids in the log since the run's beginning. `at`: where a trader's entry is; once an acknowledgement of it was
+    seen, minus that and one. `others`: of everybody else. `doubled`: what is there more than once.
+    """
 
+    at: dict[bytes, int] = field(default_factory=dict)
+    others: set[bytes] = field(default_factory=set)
+    doubled: dict[bytes, list[int]] = field(default_factory=dict)
 
-def _take(read: Journals, waiting: dict[int, Sent], record: object, name: str) -> None:
-    match record:
-        case Opened():
-            read.workers.append(record.worker)
-        case Sent():
-            waiting[record.number] = record
-            read.sent += len(record.ids) // ID
-        case Answered():
-            if (sent := waiting.pop(record.number, None)) is None or len(record.indices) * ID != len(sent.ids) * PLACE:
-                read.faults.append(f"unproven: {name} has an answer to a sequence that was not sent: {record.number}")
-                return
-            _take_answers(read, sent, record)
-        case Unanswered():
-            if record.untrusted:
-                read.faults.append(f"unproven: {name}: {record.why}")
-        case Bought():
-            read.purchases.append(UUID(bytes=record.purchase))
-        case Ordered():
-            read.jobs.append(record.job)
-
-
-def _take_answers(read: Journals, sent: Sent, answered: Answered) -> None:
-    codes = iter(answered.codes)
-    places = zip(_split(sent.ids, ID), _split(answered.indices, PLACE), _split(answered.leaves, LEAF), strict=True)
-    records = chain(sent.records, repeat(0))
-    for (entry, place, leaf), count in zip(places, records, strict=False):
-        if place == REJECTED:
-            read.rejected[entry] = next(codes, "?")
+    def take(self, entry: bytes, index: int, by_trader: bool) -> None:
+        """Note an entry."""
+        if entry in self.at or entry in self.others:
+            self.doubled.setdefault(entry, [self.at.get(entry, -1)]).append(index)
+        elif by_trader:
+            self.at[entry] = index
         else:
-            read.acks.append(Ack(entry, sent.sender, int.from_bytes(place, "big"), leaf))
-            read.kinds[sent.kind] += 1
-            read.records += count
-
-
-def _split(octets: bytes, width: int) -> list[bytes]:
-    return [octets[at : at + width] for at in range(0, len(octets), width)]
+            self.others.add(entry)
 
 
 class LogCheck:
@@ -166,7 +96,7 @@ class LogCheck:
         self.finding = Finding(
             workers=len(journals.workers),
             sent=journals.sent,
-            acknowledged=len(journals.acks),
+            acknowledged=journals.acknowledged,
             rejected=len(journals.rejected),
             rejections=dict(Counter(journals.rejected.values())),
             unknown=len(journals.unknown),
@@ -184,11 +114,11 @@ class LogCheck:
         head = await self.client.checkpoint()
         self.finding.checkpoint, self.finding.log_entries = head.text(), head.size - self.plan.first
         leaves = await self._prove(head.size)
-        places = [places async for places in self._read_ids(head.size)]
-        self._compare(leaves, places, learnt)
+        ids = await self._read_ids(head.size)
         if self.plan.overseer is not None:
-            there = Counter(entry for _, entry, _ in places)
-            self.finding.add("lost, of a purchase", (str(one) for one in ordered if there[one.bytes] != 1))
+            lost = (one for one in ordered if one.bytes not in ids.others or one.bytes in ids.doubled)
+            self.finding.add("lost or doubled, of a purchase", lost)
+        self._compare(leaves, ids, learnt)
         return self.finding
 
     async def _ask_node(self) -> list[UUID]:
@@ -214,6 +144,9 @@ class LogCheck:
         """Look unknown answers up, each as its sender."""
         keys, found = {trader.key.operator: trader.key for trader in self.plan.traders}, {}
         for sender in set(self.journals.unknown.values()):
+            if sender not in keys:
+                self.finding.add("sent by nobody of the run", [sender])
+                continue
             async with self.plan.client(keys[sender]) as client:
                 for entry in [entry for entry, by in self.journals.unknown.items() if by == sender]:
                     receipt = await client.receipt(UUID(bytes=entry))
@@ -222,84 +155,86 @@ class LogCheck:
         self.finding.learnt = len(found)
         return found
 
-    async def _prove(self, size: int) -> list[bytes]:
-        """Leaf hashes from the run's beginning on, proven to lead to the signed root."""
+    async def _prove(self, size: int) -> bytes:
+        """Leaf hashes from the run's beginning on, one after the other, proven to lead to the signed root."""
         head = self.client.seen
         assert head is not None
         assert head.size == size
-        first, leaves = self.plan.first, list[bytes]()
-        frontier = await frontier_at(self.client, first, head)
-        numbers = range(first // TILE_WIDTH, -(-size // TILE_WIDTH))
-        for at in range(0, len(numbers), AT_ONCE):
-            wanted = numbers[at : at + AT_ONCE]
+        frontier, leaves = await frontier_at(self.client, self.plan.first, head), bytearray()
+        skip = self.plan.first % TILE_WIDTH
+        for wanted in self._tiles(size):
             for hashes in await asyncio.gather(*(fetch_hashes(self.client, number, size) for number in wanted)):
-                leaves += hashes
-        leaves = leaves[first % TILE_WIDTH :]
-        frontier, _ = frontier.extend(leaves)
+                new, skip = hashes[skip:], 0
+                frontier, _ = frontier.extend(new)
+                leaves += b"".join(new)
         if frontier.root() != head.root:
             raise Untrusted(f"the hash tiles lead to the root {frontier.root().hex()}, signed is {head.text()!r}")
-        return leaves
+        return bytes(leaves)
 
-    async def _read_ids(self, size: int) -> AsyncIterator[tuple[int, bytes, str]]:
-        """(index, id, sender's key or name) of the entries since the run's beginning, as far as one may read them."""
+    def _tiles(self, size: int) -> list[range]:
+        """Numbers of the tiles since the run's beginning, as many at a time as are asked for."""
+        numbers = range(self.plan.first // TILE_WIDTH, -(-size // TILE_WIDTH))
+        return [numbers[at : at + AT_ONCE] for at in range(0, len(numbers), AT_ONCE)]
+
+    async def _read_ids(self, size: int) -> LogIds:
+        """The ids since the run's beginning, as far as one may read them."""
+        ids = LogIds()
         if self.plan.overseer is None:
             for trader in self.plan.traders:
-                async with self.plan.client(trader.key) as client:
-                    after = self.plan.first - 1
-                    while page := await client.entries(after=after, limit=MAX_PAGE):
-                        for entry in page:
-                            if entry.sender == trader.key.operator and entry.index < size:
-                                yield entry.index, parse(entry.envelope.encode()).id.bytes, entry.sender
-                        after = page[-1].index
-            return
-        names = {trader.key.signer.kid: trader.key.operator for trader in self.plan.traders}
-        numbers = range(self.plan.first // TILE_WIDTH, -(-size // TILE_WIDTH))
-        for at in range(0, len(numbers), AT_ONCE):
-            wanted = numbers[at : at + AT_ONCE]
+                await self._read_own(ids, trader.key.operator, self.plan.client(trader.key), size)
+            return ids
+        traders = {trader.key.signer.kid for trader in self.plan.traders}
+        for wanted in self._tiles(size):
             bundles = await asyncio.gather(*(fetch_leaves(self.client, number, size) for number in wanted))
             for number, bundle in zip(wanted, bundles, strict=True):
                 for index, leaf in enumerate(bundle, number * TILE_WIDTH):
                     if index >= self.plan.first:
                         envelope = parse(read_leaf(leaf)[1])
-                        yield index, envelope.id.bytes, names.get(envelope.kid, "")
+                        ids.take(envelope.id.bytes, index, envelope.kid in traders)
+        return ids
 
-    def _compare(self, leaves: list[bytes], places: list[tuple[int, bytes, str]], learnt: dict[bytes, Ack]) -> None:
-        first, add = self.plan.first, self.finding.add
-        at: dict[bytes, list[int]] = {}
-        for index, entry, _ in places:
-            at.setdefault(entry, []).append(index)
-        told = Counter(ack.id for ack in self.journals.acks)
-        known = {*told, *self.journals.rejected, *self.journals.unknown}
-        acks = [*self.journals.acks, *learnt.values()]
-        add("lost", (_name(ack) for ack in acks if ack.id not in at))
-        add("doubled", (f"{UUID(bytes=entry)} is at {indices}" for entry, indices in at.items() if len(indices) > 1))
-        add("doubled", (f"{UUID(bytes=entry)} was acknowledged {n} times" for entry, n in told.items() if n > 1))
-        add(
-            "unproven",
-            (
-                f"{_name(ack)}, which the log's tree does not have there"
-                for ack in acks
-                if not first <= ack.index < first + len(leaves)
-                or leaves[ack.index - first] != ack.leaf
-                or at.get(ack.id, [ack.index]) != [ack.index]
-            ),
-        )
+    async def _read_own(self, ids: LogIds, operator: str, client: LedgerClient, size: int) -> None:
+        async with client:
+            after = self.plan.first - 1
+            while page := await client.entries(after=after, limit=MAX_PAGE):
+                for entry in page:
+                    if entry.sender == operator and entry.index < size:
+                        ids.take(parse(entry.envelope.encode()).id.bytes, entry.index, True)
+                after = page[-1].index
+
+    def _compare(self, leaves: bytes, ids: LogIds, learnt: dict[bytes, Ack]) -> None:
+        first, at, add = self.plan.first, ids.at, self.finding.add
+        lost, doubled, unproven = list[Ack](), list[object](), list[Ack]()
+        for ack in chain(learnt.values(), self.journals.acks()):
+            place = at.get(ack.id)
+            start = (ack.index - first) * HASH_BYTES
+            if place is None:
+                lost.append(ack)
+            elif place < 0:
+                doubled.append(f"{ack}, a second time")
+            elif place != ack.index or start < 0 or leaves[start : start + HASH_BYTES] != ack.leaf:
+                unproven.append(ack)
+            if place is not None and place >= 0:
+                at[ack.id] = -place - 1
+        rejected, unknown = self.journals.rejected, self.journals.unknown
+        left = {entry: place for entry, place in at.items() if place >= 0}
+        add("lost", lost)
+        add("doubled", (f"{UUID(bytes=entry)} is at {places}" for entry, places in ids.doubled.items()))
+        add("doubled", doubled)
+        add("unproven, the log's tree has not that leaf there", unproven)
         add(
             "rejected, but in the log",
-            (f"{UUID(bytes=entry)} ({code})" for entry, code in self.journals.rejected.items() if entry in at),
+            (f"{UUID(bytes=entry)} ({rejected[entry]})" for entry in rejected if entry in at),
         )
-        add(
-            "unknown, said to be nowhere, but in the log",
-            (str(UUID(bytes=entry)) for entry in self.journals.unknown if entry in at and entry not in learnt),
-        )
+        add("said to be nowhere, but in the log", (UUID(bytes=entry) for entry in unknown if entry in left))
         add(
             "in the log, but in nobody's journal",
-            (f"{UUID(bytes=entry)} at {index} by {by}" for index, entry, by in places if by and entry not in known),
+            (
+                f"{UUID(bytes=entry)} at {place}"
+                for entry, place in left.items()
+                if entry not in rejected and entry not in unknown
+            ),
         )
-
-
-def _name(ack: Ack) -> str:
-    return f"{UUID(bytes=ack.id)} by {ack.sender}, acknowledged at index {ack.index}"
 
 
 async def check_run(plan: Plan, folder: Path, expected: int) -> Finding:

@@ -10,12 +10,9 @@ transactions a second.
 """
 
 import asyncio
-import base64
-import binascii
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -25,26 +22,18 @@ import typer
 from rich.console import Console
 
 from landfall.errors import LandfallError
-from landfall.keystore import Keystore
-from landfall.postgres import ensure_server
-from landfall.settings import read_settings
 from loadtests.load.check import check_run
 from loadtests.load.locust_settings import JOURNALS
-from loadtests.load.plan import MIXES_FILE, NODE_ROLES, PLAN_FILE, HomeNode, Key, Mixes, Plan, PlanError, Role, Trader
+from loadtests.load.plan import MIXES_FILE, PLAN_FILE, Mixes, Plan, PlanError
 from loadtests.load.result import show
 from loadtests.load.run import LOOPBACK, run_load, start_workers
-from loadtests.load.setting import admit, admit_auditor, enter, find_node
-from loadtests.nodes import serve_ledger
-from marketplace.ledger_link.keys import OperatorKeys
-from marketplace.operator_settings import KEYS_FOLDER
-from settlement.ledger.client import LedgerClient, Rejected, Unreachable
-from settlement.ledger.messages import Party
-from settlement.ledger.note import NoteError, VerifierKey
+from loadtests.load.target import Elsewhere, Target, join_target, start_target
+from settlement.ledger.client import Rejected, Unreachable
 from settlement.ledger.trust import Untrusted
 
 T = TypeVar("T")
 
-SEED: Final = 32
+
 FAILED: Final = 2
 """Exit status of a run with faults; 1 is for what a person can put right before it."""
 
@@ -53,18 +42,6 @@ console = Console()
 told = Console(stderr=True)
 
 Folder = Annotated[Path, typer.Option(help="Where load.html, load.json, logs and, after a failure, journals go.")]
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is against: the ledger, its traders, who may read all of it, and the node of a home operator."""
-
-    url: str
-    log: str
-    traders: tuple[Trader, ...]
-    overseer: Key | None
-    node: HomeNode | None
-    first: int
-    processes: dict[str, int] = {}
 
 
 @app.command()
@@ -127,7 +104,6 @@ def run(
     if workers + remote_workers < 1:
         raise PlanError("no workers at all: give --workers or --remote-workers")
     chosen, stages = found.mix(mix), found.shape(shape)
-    token = node_token.read_text().strip() if node_token else ""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if users < len(chosen) and len(chosen) > 1:
@@ -136,11 +112,20 @@ def run(
     async def play() -> bool:
         async with AsyncExitStack() as stack:
             if ledger:
-                target = await _join(
-                    ledger, ledger_key, issuer, operators, operator_key, auditor_key, chosen, node, token
+                there = Elsewhere(
+                    url=ledger,
+                    key=ledger_key,
+                    issuer=issuer,
+                    operators=operators,
+                    operator_keys=operator_key,
+                    auditor_key=auditor_key,
+                    node_url=node,
+                    node_token=node_token.read_text().strip() if node_token else "",
                 )
+                target = await join_target(there, chosen)
             else:
-                target = await stack.enter_async_context(_start(folder, operators, api_workers, chosen))
+                starting = start_target(folder, chosen, operators=operators, workers=api_workers, tell=told.print)
+                target = await stack.enter_async_context(starting)
             plan = Plan(
                 **{name: getattr(target, name) for name in Target.__struct_fields__},
                 mix_name=mix,
@@ -225,105 +210,6 @@ def check(
     if finding.faults:
         raise typer.Exit(FAILED)
     told.print(f"{finding.acknowledged:,} acknowledged transactions are in the log, each once, each proven.")
-
-
-@asynccontextmanager
-async def _start(folder: Path, operators: int, workers: int, mix: dict[Role, int]) -> AsyncIterator[Target]:
-    """PostgreSQL and a ledger for this run; operators on it; a node, where the mix has users of one."""
-    async with AsyncExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="nodes-")))
-        server = ensure_server(place / "data")
-        stack.callback(server.stop)
-        server.create_database("ledger")
-        told.print(f"a ledger of {workers} processes …")
-        serving = serve_ledger(place / "node", server.dsn("ledger"), workers=workers)
-        ledger = await asyncio.to_thread(serving.__enter__)  # it has an event loop of its own inside
-        stack.push_async_callback(asyncio.to_thread, serving.__exit__, None, None, None)
-        client = await stack.enter_async_context(ledger.client())
-        told.print(f"{operators} operators …")
-        traders = await admit(client, ledger.issuer, operators)
-        node = None
-        if any(role in mix for role in NODE_ROLES):
-            from loadtests.load.home import open_home
-
-            told.print("a home operator's node, an insurer's, and cards …")
-            node = await stack.enter_async_context(open_home(place, server, ledger, client))
-        overseer = await admit_auditor(client, ledger.issuer)
-        first = (await client.checkpoint()).size
-        yield Target(
-            url=ledger.url,
-            log=str(ledger.log),
-            traders=traders,
-            overseer=overseer,
-            node=node,
-            first=first,
-            processes={"ledger": ledger.pid, "postgresql": server.pid},
-        )
-
-
-async def _join(
-    url: str,
-    vkey: str,
-    issuer: bool,
-    operators: int,
-    operator_keys: list[str],
-    auditor_key: str,
-    mix: dict[Role, int],
-    node_url: str,
-    node_token: str,
-) -> Target:
-    """A ledger that is there, and traders on it."""
-    try:
-        log = VerifierKey.parse(vkey)
-    except NoteError as error:
-        raise PlanError(f"--ledger-key {vkey!r}: {error}; it is the vkey that `landfall market init` printed") from None
-    if issuer == bool(operator_keys):
-        raise PlanError("on a ledger elsewhere give either --issuer, or --operator-key twice or more")
-    own = _read_issuer() if issuer else None
-    overseer = _read_key(auditor_key) if auditor_key else None
-    if Role.AUDITOR in mix and not (overseer or own):
-        raise PlanError("the mix has auditors: give --auditor-key id=FILE, or take another --mix")
-    if any(role in mix for role in NODE_ROLES) and not (node_url and node_token):
-        raise PlanError("the mix has users of a node: give --node and --node-token, or take another --mix")
-    async with LedgerClient(
-        url, log=log, signer=own.signer if own else None, operator=own.operator if own else ""
-    ) as client:
-        keys = [_read_key(one) for one in operator_keys]
-        traders = await admit(client, own.signer, operators) if own else await enter(client, keys)
-        overseer = await admit_auditor(client, own.signer) if own and not overseer else overseer
-        node = await find_node(node_url, node_token) if node_token else None
-        first = (await client.checkpoint()).size
-    return Target(url=url, log=str(log), traders=traders, overseer=overseer, node=node, first=first)
-
-
-def _read_issuer() -> Key:
-    from marketplace.issuer_cli import PARTY_FILE
-
-    settings = read_settings()
-    file = settings.data_dir / PARTY_FILE
-    if not file.exists():
-        raise PlanError(
-            f"{file} is missing: --issuer takes the folder that `landfall issuer init` made, LANDFALL_DATA_DIR"
-        )
-    keys = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
-    return Key(msgspec.json.decode(file.read_bytes(), type=Party).id, bytes(keys.signer().key))
-
-
-def _read_key(given: str) -> Key:
-    """Read `id=FILE`."""
-    operator, _, name = given.partition("=")
-    if not operator or not name:
-        raise PlanError(f"the key {given!r} is not id=FILE, such as alfa=alfa.seed")
-    try:
-        text = Path(name).read_text().strip()
-        seed = bytes.fromhex(text) if len(text) == 2 * SEED else base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except OSError as error:
-        raise PlanError(f"{name}: {error.strerror}") from None
-    except (ValueError, binascii.Error):
-        seed = b""
-    if len(seed) != SEED:
-        raise PlanError(f"{name} has no signing key: it is to be {SEED} octets, in hex or base64url")
-    return Key(operator, seed)
 
 
 def _free_port() -> int:
