@@ -215,9 +215,7 @@ def _compare(
     excess = _excess(sums, counted)
     if not excess:
         return None
-    repeated, entries = _find_repeated(groups)
-    once = {service: sums[service] - repeated[service] for service in SERVICES}
-    if any(repeated[service] for service in excess) and not _excess(once, counted):
+    if entries := _find_replay(groups, sums, counted):
         return _tell(case, "replay", groups, excess, "records stand in two groups, and were counted once", entries)
     by = "the meter counted" if case.meter else "own records have"
     told = ", ".join(f"{by} {counted.get(service, 0)} of {sums[service]} of {service}" for service in excess)
@@ -232,6 +230,37 @@ def _excess(sums: dict[Service, int], counted: dict[Service, int]) -> dict[Servi
         if sums[service] > seen + allowed:
             found[service] = sums[service] - seen
     return found
+
+
+def _find_replay(groups: list[Reported], sums: dict[Service, int], counted: dict[Service, int]) -> tuple[int, ...]:
+    """Entries that repeat earlier ones, if that explains all that was reported too much; none if it does not.
+
+    Records equal to the last field are enough of a sign by themselves. Groups equal but for their times (a clock was
+    put right in between) are one only where leaving them out leaves what was counted, no more and no less.
+    """
+    units, entries = _find_repeated(groups)
+    once = {service: sums[service] - units[service] for service in SERVICES}
+    if entries and not _excess(once, counted):
+        return entries
+    units, entries = _find_similar(groups)
+    once = {service: sums[service] - units[service] for service in SERVICES}
+    less = {service: counted.get(service, 0) for service in SERVICES}
+    return () if _excess(once, counted) or _excess(less, once) else entries
+
+
+def _find_similar(groups: list[Reported]) -> tuple[dict[Service, int], tuple[int, ...]]:
+    """Units of groups that are like an earlier one but for their times, by service, and their entries."""
+    units: dict[Service, int] = dict.fromkeys(SERVICES, 0)
+    entries: list[int] = []
+    seen: set[tuple[tuple[object, ...], ...]] = set()
+    for group in groups:
+        content = tuple((one.service, one.duration, one.units, one.place, one.continues) for one in group.records)
+        if content in seen:
+            entries.append(group.entry)
+            for record in group.records:
+                units[record.service] += record.units
+        seen.add(content)
+    return units, tuple(entries)
 
 
 def _find_repeated(groups: list[Reported]) -> tuple[dict[Service, int], tuple[int, ...]]:

@@ -191,10 +191,13 @@ def check_profiles(log: LogBook, cards: CardBook, registrations: Path, plmns: di
     return Check("no card used a profile that was not active", not wrong, saw)
 
 
-def check_ends(log: LogBook) -> Check:
-    """Every request that was accepted has come to an end, and nothing of it is in escrow any more."""
-    open_ = len(log.accepted.keys() - log.ended.keys())
-    return Check("every request has ended", not open_, f"{len(log.accepted)} accepted, {open_} still open")
+def check_ends(engine: Engine, log: LogBook, cards: CardBook) -> Check:
+    """Every request of this run that was accepted has come to an end, and nothing of it is in escrow any more."""
+    ours = {engine.book.request_id(trip) for trip in np.flatnonzero(engine.trips.offer >= 0).tolist()}
+    ours |= {UUID(traveller.request) for traveller in cards.travellers if traveller.request}
+    accepted = ours & log.accepted.keys()
+    open_ = len(accepted - log.ended.keys())
+    return Check("every request has ended", not open_, f"{len(accepted)} accepted, {open_} still open")
 
 
 def check_leaks(log: LogBook, secrets: int) -> Check:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from landfall.errors import LandfallError
 from simulator.scenario_checks import list_contradictions
@@ -23,6 +23,9 @@ MOST_SUBSCRIBERS: Final = 1_000_000
 """What was measured to fit; see docs/simulator.md."""
 MOST_CARDS: Final = 100
 """Real cards at one operator: one process plays them, and each download takes a second or so of two cores."""
+
+MOST_ID: Final = 32
+"""Characters of an operator's id on the ledger."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
@@ -161,6 +164,29 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def steps(self) -> int:
         """How many steps the world takes."""
         return -(-self.days * 24 // self.step_hours)
+
+
+def without_nodes(scenario: Scenario, suffix: str) -> tuple[Scenario, list[str]]:
+    """The scenario with operators that only sign, renamed by `suffix`, and what is left out of it."""
+
+    def name(operator: str) -> str:
+        return operator[: MOST_ID - len(suffix)] + suffix
+
+    left_out = [f"{fault.kind} {fault.target}" for fault in scenario.faults if fault.kind != "revoke-key"]
+    if cards := sum(plan.cards for plan in scenario.operators):
+        left_out.append(f"{cards} real cards")
+    changed = structs.replace(
+        scenario,
+        operators=tuple(
+            structs.replace(plan, id=name(plan.id), node=False, cards=0, usage="reports") for plan in scenario.operators
+        ),
+        outages=tuple(structs.replace(one, operator=name(one.operator)) for one in scenario.outages),
+        dishonest=tuple(structs.replace(one, operator=name(one.operator)) for one in scenario.dishonest),
+        faults=tuple(
+            structs.replace(one, target=name(one.target)) for one in scenario.faults if one.kind == "revoke-key"
+        ),
+    )
+    return changed, left_out
 
 
 class ScenarioError(LandfallError):

@@ -19,6 +19,7 @@ from simulator.scenario import find_scenario, list_scenarios
 if TYPE_CHECKING:
     from simulator.ending import Ending
     from simulator.simulation import Plan
+    from simulator.site import GivenLedger
 
 simulate = typer.Typer()
 
@@ -38,6 +39,13 @@ def run(
     folder: Annotated[
         Path | None, typer.Option(help="The run's folder; build/simulate/SCENARIO-SEED without it.")
     ] = None,
+    ledger: Annotated[
+        str,
+        typer.Option(
+            help="Play at this ledger, as its issuer (LANDFALL_DATA_DIR, LANDFALL_KEK); without it, nodes are started.",
+        ),
+    ] = "",
+    ledger_key: Annotated[str, typer.Option(help="That ledger's verifier key, as in origin.vkey.")] = "",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin anew: what is in the folder of a run is removed.")
     ] = False,
@@ -63,7 +71,35 @@ def run(
     pace, where = _read_speed(speed), folder or Path("build/simulate") / f"{name}-{seed}"
     if fresh:
         start_anew(where)
-    _play(Plan(name=name, text=text, scenario=found, seed=seed, folder=where, speed=pace, workers=workers), as_json)
+    given = _read_ledger(ledger, ledger_key) if ledger else None
+    _play(
+        Plan(name=name, text=text, scenario=found, seed=seed, folder=where, speed=pace, workers=workers, ledger=given),
+        as_json,
+    )
+
+
+def _read_ledger(url: str, key: str) -> "GivenLedger":
+    """A ledger that was given, with its issuer's key from the issuer's own data folder."""
+    from landfall.keystore import Keystore
+    from landfall.settings import read_settings
+    from marketplace.issuer_cli import PARTY_FILE
+    from marketplace.ledger_link.keys import OperatorKeys
+    from marketplace.operator_settings import KEYS_FOLDER
+    from settlement.ledger.messages import Party
+    from settlement.ledger.note import NoteError, VerifierKey
+    from simulator.site import GivenLedger
+
+    try:
+        VerifierKey.parse(key)
+    except NoteError as error:
+        raise LandfallError(f"--ledger-key is {key!r} ({error}): give the line in the ledger's origin.vkey") from None
+    settings = read_settings()
+    file = settings.data_dir / PARTY_FILE
+    if not file.exists():
+        raise LandfallError(f"{file} is missing: --ledger takes the issuer's data folder in LANDFALL_DATA_DIR")
+    issuer = msgspec.json.decode(file.read_bytes(), type=Party).id
+    signer = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek())).signer()
+    return GivenLedger(url, key, issuer, bytes(signer.key))
 
 
 def _read_speed(text: str) -> float | None:

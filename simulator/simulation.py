@@ -7,6 +7,7 @@ in the run's folder; the steps are played; then the log is exported, audited, ch
 """
 
 import asyncio
+import hashlib
 import shutil
 import time
 from contextlib import AsyncExitStack
@@ -27,13 +28,15 @@ from simulator.engine import Engine
 from simulator.faults import Faults, revoked_operators, spare_seed
 from simulator.journal import RUN_FILE, Journal, Run
 from simulator.population import draw_population, draw_trips
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, without_nodes
 from simulator.screen_board import Board
 from simulator.simulation_report import write_report
-from simulator.site import PROCESSES_FILE, LivingNodes, Site, open_site
+from simulator.site import PROCESSES_FILE, GivenLedger, LivingNodes, Site, join_ledger, open_site
 from simulator.travellers import Travellers
 from simulator.world import World, make_world
 
+TOKEN_DIGITS: Final = 6
+"""By which the operators of a run are told from other runs' on the same ledger."""
 UNDONE: Final = "the ledger stayed away; {done} of {steps} steps are done, {left} journeys are under way or to come"
 
 
@@ -47,6 +50,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     folder: Path
     speed: float | None = None
     workers: int = 1
+    ledger: GivenLedger | None = None
 
     @property
     def command(self) -> str:
@@ -60,12 +64,13 @@ class SimulationError(LandfallError):
 
 async def simulate(plan: Plan, board: Board) -> Ending:
     """Play it, check it, report it. Raises `SimulationError` where it cannot go on; failed checks are in the ending."""
-    world = make_world(plan.scenario, plan.seed)
+    url = plan.ledger.url if plan.ledger else None
     journal = Journal(plan.folder)
-    run = Run(scenario=plan.name, seed=plan.seed, began_ms=time.time_ns() // 1_000_000)
+    run = Run(scenario=plan.name, seed=plan.seed, began_ms=time.time_ns() // 1_000_000, ledger=url)
     run = journal.open(run, plan.text)
     async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(open_site(plan.folder, world, board.tell))
+        site = await _open(plan, run.began_ms, stack, board)
+        world = site.world
         desk = await stack.enter_async_context(open_desk(_access(site), workers=plan.workers))
         engine = _make_engine(world, site, desk, journal, run)
         travellers = Travellers(site, open_card_book(site.folder, world), board.tell)
@@ -78,6 +83,27 @@ async def simulate(plan: Plan, board: Board) -> Ending:
             raise SimulationError(_undone(engine, plan, error)) from None
         except (Rejected, Untrusted) as error:
             raise SimulationError(f"{error}\nTo repeat it: {plan.command}") from error
+
+
+async def _open(plan: Plan, began_ms: int, stack: AsyncExitStack, board: Board) -> Site:
+    """Our own nodes, or operators' keys at a ledger that was given."""
+    if plan.ledger is None:
+        world = make_world(plan.scenario, plan.seed)
+        return await stack.enter_async_context(open_site(plan.folder, world, board.tell))
+    url = plan.ledger.url
+    token = hashlib.sha256(f"{plan.folder.resolve()} {began_ms}".encode()).hexdigest()[:TOKEN_DIGITS]
+    named, left_out = without_nodes(plan.scenario, f"-{token}")
+    for words in left_out:
+        board.tell(f"left out at a ledger that is not started here: {words}")
+    try:
+        world = make_world(named, plan.seed)
+        return await stack.enter_async_context(join_ledger(plan.folder, world, plan.ledger))
+    except Unreachable as error:
+        raise SimulationError(f"{error}\nNothing was done: start the ledger, or mend --ledger {url}") from None
+    except Rejected as error:
+        raise SimulationError(
+            f"the ledger at {url} did not admit the operators ({error}): LANDFALL_DATA_DIR must be its issuer's folder"
+        ) from None
 
 
 def start_anew(folder: Path) -> None:

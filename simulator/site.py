@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from landfall.keystore import Keystore
 from landfall.postgres import Server, ensure_server
@@ -57,6 +58,18 @@ SEAL_WAIT_S: Final = 60.0
 """Nodes make their sealing keys known by themselves, once they are admitted."""
 
 Tell = Callable[[str], None]
+
+
+class GivenLedger(Struct, frozen=True):
+    """A ledger that runs already: where it answers, the key it is believed by, and who issues SDRt there."""
+
+    url: str
+    key: str
+    issuer: str
+    seed: bytes
+
+    def __repr__(self) -> str:
+        return f"GivenLedger({self.url})"
 
 
 class LivingNodes(Nodes):
@@ -116,11 +129,11 @@ def _belongs(pid: int, folder: Path) -> bool:
 class Site:
     """What runs. `signers` and `seal_ids`: by operator number; `apis`: of those with a node."""
 
-    def __init__(self, folder: Path, world: World) -> None:
-        self.folder, self.world = folder.resolve(), world
+    def __init__(self, folder: Path, world: World, given: GivenLedger | None = None) -> None:
+        self.folder, self.world, self.given = folder.resolve(), world, given
         self.folder.mkdir(parents=True, exist_ok=True)
         self.keys: SiteKeys = open_keys(self.folder, world)
-        self.ledger_url = self.url("ledger")
+        self.ledger_url = given.url if given else self.url("ledger")
         self.field = Field()
         self.smsc = Smsc(self.field, self.keys.passwords, seed=world.seed)
         self.networks: dict[int, LoggedNetwork] = {}
@@ -137,10 +150,6 @@ class Site:
     def url(self, name: str) -> str:
         """Where something is served."""
         return f"http://{HOST}:{self.keys.ports[name]}"
-
-    def party_id(self, operator: Operator) -> str:
-        """An operator's id on this ledger."""
-        return operator.id
 
     def start(self, name: str) -> None:
         """Start a node's process."""
@@ -255,7 +264,7 @@ def _make_party(site: Site, operator: Operator) -> Party:
     return make_party(
         Signer(site.keys.seeds[operator.id]),
         recovery_public=_recovery_key(site, operator.id),
-        operator=site.party_id(operator),
+        operator=operator.id,
         name=operator.plan.name,
         country=operator.country.iso,
         tadig=operator.tadig,
@@ -353,11 +362,32 @@ async def _connect(site: Site, stack: AsyncExitStack) -> None:
             site.signers.append(Signer(site.keys.seeds[operator.id]))
             seal = SealPrivateKey.from_bytes(site.keys.seal_keys[operator.id])
             site.seal_ids.append(seal.public_key().key_id)
-    for name, operator_id in (("issuer", ISSUER), ("auditor", AUDITOR)):
-        client = LedgerClient(
-            site.ledger_url, log=site.log_key, signer=Signer(site.keys.seeds[name]), operator=operator_id
-        )
+    given = site.given
+    parties = {
+        "issuer": (given.issuer, given.seed) if given else (ISSUER, site.keys.seeds["issuer"]),
+        "auditor": (f"{AUDITOR}-{site.keys.token}" if given else AUDITOR, site.keys.seeds["auditor"]),
+    }
+    for name, (operator_id, seed) in parties.items():
+        client = LedgerClient(site.ledger_url, log=site.log_key, signer=Signer(seed), operator=operator_id)
         setattr(site, name, await stack.enter_async_context(client))
+
+
+@asynccontextmanager
+async def join_ledger(folder: Path, world: World, given: GivenLedger) -> AsyncIterator[Site]:
+    """A site that is only operators' keys: the ledger is somebody else's, and no node is started.
+
+    The operators are new ones there; admitting them takes the issuer. Raises `Unreachable`, `Rejected`.
+    """
+    async with AsyncExitStack() as stack:
+        site = Site(folder, world, given)
+        site.log_key = VerifierKey.parse(given.key)
+        (site.folder / VKEY_FILE).write_text(f"{given.key}\n")
+        await _connect(site, stack)
+        auditor = f"{AUDITOR}-{site.keys.token}"
+        parties = {auditor: _party(site, auditor, "Open Audit", "SE", "auditor", "auditor")}
+        parties |= {operator.id: _make_party(site, operator) for operator in world.operators}
+        await _admit(site, parties)
+        yield site
 
 
 async def _admit(site: Site, parties: dict[str, Party]) -> None:
@@ -374,7 +404,8 @@ async def _admit(site: Site, parties: dict[str, Party]) -> None:
     async with asyncio.timeout(SEAL_WAIT_S):
         for operator in site.world.operators:
             while not any(key.purpose == "seal" for key in await site.issuer.operator_keys(operator.id)):
-                site.processes.check()
+                if site.given is None:
+                    site.processes.check()
                 await asyncio.sleep(0.1)
 
 

@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from simulator.scenario import read_scenario
+from simulator.screen_board import PlainBoard
+from simulator.simulation import Plan, SimulationError
+from simulator.simulation import simulate as simulate_world
+from simulator.site import GivenLedger
+from tests.integration.ledger_world import LedgerWorld
 
 pytestmark = pytest.mark.slow
 
@@ -136,3 +144,25 @@ def test_a_folder_of_another_run_is_not_touched(server_folder: Path) -> None:
     assert process.returncode == 1
     assert "name another --folder" in errors
     assert (folder / "precious.txt").exists()
+
+
+async def test_a_world_is_played_at_a_ledger_that_was_given(ledger: LedgerWorld, tmp_path: Path) -> None:
+    scenario = read_scenario(TINY, "tiny")
+    given = GivenLedger(ledger.url, str(ledger.log), "issuer", bytes(ledger.issuer.signer.key))
+    board = PlainBoard(Console(quiet=True))
+    for folder in ("first", "second"):  # two runs of one world are strangers to each other
+        plan = Plan(name="tiny", text=TINY, scenario=scenario, seed=5, folder=tmp_path / folder, ledger=given)
+        ending = await simulate_world(plan, board)
+        assert ending.good, ending.checks
+
+
+async def test_a_ledger_that_is_not_there_is_told_with_what_was_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: LedgerWorld
+) -> None:
+    monkeypatch.setattr("settlement.ledger.client.ATTEMPTS", 2)
+    given = GivenLedger("http://127.0.0.1:9", str(ledger.log), "issuer", bytes(32))
+    plan = Plan(
+        name="tiny", text=TINY, scenario=read_scenario(TINY, "tiny"), seed=5, folder=tmp_path / "a", ledger=given
+    )
+    with pytest.raises(SimulationError, match="Nothing was done"):
+        await simulate_world(plan, PlainBoard(Console(quiet=True)))

@@ -76,6 +76,12 @@ def test_records_that_stand_twice_are_a_replay() -> None:
     assert (finding.fraud, finding.entries) == ("replay", (102,))
 
 
+def test_a_replay_whose_clock_was_put_right_is_a_replay() -> None:
+    first, again = (data(20_000_000), data(9_000_000)), (data(20_000_000, MINUTE - 20), data(9_000_000, MINUTE - 20))
+    [finding] = detect([ordered(), switched(), metered(29_000_000)], reported(first, again))
+    assert (finding.fraud, finding.entries) == ("replay", (102,))
+
+
 def test_equal_records_that_the_meter_counted_are_no_replay() -> None:
     group = (data(20_000_000),)
     assert frauds([ordered(), switched(), metered(40_000_000)], reported(group, group)) == []
