@@ -226,7 +226,9 @@ def _scale(scale: Scale, count: Any, size: int) -> Any:
         else:
             amount = (end - start) * tier.price
         reached.append(ibis.cases((count > start, amount), else_=0).cast("int64"))
-    return ibis.greatest(*reached) if scale.method == "back-to-first" else reduce(lambda a, b: a + b, reached)
+    if scale.method == "back-to-first":
+        return ibis.greatest(0, *reached)  # Spark's takes two values or more
+    return reduce(lambda one, other: one + other, reached)
 
 
 def _divide(amount: Any, by: int, rounding: Rounding) -> Any:

@@ -24,6 +24,8 @@ MAX_LINE: Final = 64 * 1024
 """Octets of a line: a billing system's have some hundred."""
 MAX_COLUMNS: Final = 1000
 """Columns of a row; spreadsheets end at 16,384, usage long before."""
+MAX_ROWS: Final = 1_048_576
+"""Rows of a sheet: where spreadsheets end."""
 MAX_UNPACKED: Final = 256 * 1024 * 1024
 """Octets of an XLSX file unpacked: a million rows, which is what a sheet holds; more is a bomb."""
 MAX_STRINGS: Final = 32 * 1024 * 1024
@@ -181,7 +183,14 @@ def _read_workbook(path: Path, file: IO[bytes], mapping: UsageMapping) -> Iterat
     names: list[str] | None = None
     try:
         for line, cells in enumerate(_sheet_rows(path, sheet), 1):
+            if line > MAX_ROWS:
+                raise LandfallError(f"{path}: has a row after {MAX_ROWS}, which is where a sheet ends")
             if line <= mapping.skip:
+                continue
+            if len(cells) > MAX_COLUMNS:
+                yield BadLine(line, "", f"{len(cells)} columns", f"more than {MAX_COLUMNS}")
+                if names is None and mapping.header:
+                    return
                 continue
             texts = [_shown(cell, mapping) for cell in cells]
             if names is None and mapping.header:
@@ -193,7 +202,8 @@ def _read_workbook(path: Path, file: IO[bytes], mapping: UsageMapping) -> Iterat
 
 
 def _sheet_rows(path: Path, sheet: Any) -> Iterator[tuple[object, ...]]:
-    rows = sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS)
+    sheet.reset_dimensions()  # what a sheet says of its size may lie, and every row would be filled up to it
+    rows = sheet.iter_rows(values_only=True)
     while True:
         try:
             cells = next(rows, None)
