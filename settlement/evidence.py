@@ -37,6 +37,8 @@ TOLERANCE_PPM: Final = 30_000
 """Meters above the radio miss retransmissions and headers: 3 % is what phones and networks differ by."""
 TOLERANCE: Final = {"data": 200_000, "voice": 60, "message": 1}
 """Octets, seconds, messages that nobody argues about: a session's tail, rounding of a call, a message under way."""
+TELLING_OCTETS: Final = 100_000
+"""Two sessions of so many octets or more are not equal by chance; short ones, such as a ping, may be."""
 SKEW_MINUTES: Final = 15
 """How far the ledger lets a network's clock run ahead (docs/protocol.md)."""
 METER_PREFIX: Final = b"landfall meter v1\n"
@@ -206,7 +208,11 @@ def _judge(case: _Case, groups: list[Reported], limits: dict[UUID, Limits]) -> F
         return _tell(case, "phantom-usage", groups, sums, "the card never switched to the profile")
     if counted is not None:
         return _compare(case, groups, sums, counted)
-    return _find_stray(case, groups) or _find_implausible(case, groups, limits.get(case.ordered.offer))
+    return (
+        _find_stray(case, groups)
+        or _find_improbable(case, groups)
+        or _find_implausible(case, groups, limits.get(case.ordered.offer))
+    )
 
 
 def _compare(
@@ -294,6 +300,20 @@ def _find_stray(case: _Case, groups: list[Reported]) -> Finding | None:
     entries = tuple(dict.fromkeys(entry for entry, _ in stray))
     why = f"{len(stray)} records lie outside the times the card was on the profile"
     return _tell(case, "out-of-window", groups, _sums(record for _, record in stray), why, entries)
+
+
+def _find_improbable(case: _Case, groups: list[Reported]) -> Finding | None:
+    """Sessions equal to the last octet in two groups: with nothing to compare them to, improbable enough."""
+    seen: set[UsageRecord] = set()
+    again: list[tuple[int, UsageRecord]] = []
+    for group in groups:
+        again += [(group.entry, one) for one in group.records if one in seen]
+        seen.update(one for one in group.records if one.service == "data" and one.units >= TELLING_OCTETS)
+    if not again:
+        return None
+    entries = tuple(dict.fromkeys(entry for entry, _ in again))
+    why = f"{len(again)} sessions stand in two groups, equal to the last octet"
+    return _tell(case, "replay", groups, _sums(record for _, record in again), why, entries)
 
 
 def _find_implausible(case: _Case, groups: list[Reported], limits: Limits | None) -> Finding | None:

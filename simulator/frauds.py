@@ -47,7 +47,8 @@ def draw_frauds(world: World, people: Population, trips: Trips) -> Frauds:
                 continue
             chosen = (visited == operator.number) & (lot >= taken) & (lot < taken + one.share)
             kind[chosen] = CODES[one.fraud]
-            factor[chosen] = LEAST_FACTOR + size[chosen] * max(one.factor - LEAST_FACTOR, 0)
+            if one.fraud == "over-report":
+                factor[chosen] = LEAST_FACTOR + size[chosen] * max(one.factor - LEAST_FACTOR, 0)
             taken += one.share
     return Frauds(kind, factor)
 

@@ -128,6 +128,12 @@ def test_without_any_count_use_must_be_plausible() -> None:
     assert frauds(base, reported((long_call,))) == ["implausible"]
 
 
+def test_without_any_count_sessions_equal_to_the_last_octet_are_a_replay() -> None:
+    base: list[Evidence] = [ordered(device=None), switched()]
+    assert frauds(base, reported((data(10_123_456),), (data(10_123_456),))) == ["replay"]
+    assert frauds(base, reported((data(64),), (data(64),))) == []
+
+
 def test_without_any_count_use_must_be_while_the_card_was_there() -> None:
     base: list[Evidence] = [ordered(device=None), switched()]
     assert frauds(base, reported((data(1_000, start=MINUTE + 15),))) == []
