@@ -27,7 +27,8 @@ Cause = Literal["allowance-exhausted", "beyond-escrow"]
 class Meter(Struct, kw_only=True):
     """The running part of a request (see `Request` for units): what records move. A working value, never stored.
 
-    `cumulative`: what a graded tariff counts, zone by zone; UNSET with any other.
+    `cumulative`: what a graded tariff counts, zone by zone; UNSET with any other. `priced`: what all of that costs,
+    once it was worked out, else -1: the next record's "before" is this one's "after".
     """
 
     escrow: int
@@ -42,6 +43,7 @@ class Meter(Struct, kw_only=True):
     limit_messages: int
     call_seconds: int
     cumulative: Cumulative | UnsetType = UNSET
+    priced: int = -1
 
     @classmethod
     def read(cls, request: Request) -> "Meter":
@@ -125,8 +127,9 @@ def advance(meter: Meter, record: UsageRecord, tariff: Metered, grading: Grading
         meter.used_seconds += record.units
     else:
         meter.used_messages += record.units
-    meter.cumulative = after
-    return price(after, tariff) - price(before, tariff)
+    earlier = price(before, tariff) if meter.priced < 0 else meter.priced
+    meter.cumulative, meter.priced = after, price(after, tariff)
+    return meter.priced - earlier
 
 
 def charge_bundle(meter: Meter, record: UsageRecord, tariff: Bundle) -> Charge:

@@ -174,6 +174,15 @@ def test_what_a_request_must_keep_survives_being_stored(tariff: Metered, used: l
         assert not kept.tallies or kept.tallies[-1] != Tally()
 
 
+@given(graded(), sessions)
+def test_records_cost_the_same_in_one_report_or_in_many(tariff: Metered, used: list[UsageRecord]) -> None:
+    running = meter()
+    for record in used:
+        running.priced = -1  # as a meter read from its request stands
+        charge(running, record, tariff)
+    assert running.charged == cost(used, tariff)[0]
+
+
 @given(rates(), sessions)
 def test_an_empty_grading_costs_what_version_1_does(prices: dict[str, Any], used: list[UsageRecord]) -> None:
     plain = Metered(
