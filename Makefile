@@ -40,6 +40,9 @@ load: .venv/.installed ## load by Locust on nodes started here; results in build
 swarm: .venv/.installed ## short worlds with random faults and frauds, each checked, for a while (HOURS=8)
 	$(BIN)/python -m simulator.swarm --minutes $$(( $(or $(HOURS),1) * 60 )) $(ARGS)
 
+curves: .venv/.installed ## measure how the ledger's throughput bends; a picture and JSON in build/bench/ (some six minutes)
+	$(BIN)/python -m loadtests.curves $(ARGS)
+
 serve: .venv/.installed ## start a ledger node on 127.0.0.1:8400, data in ./data (ARGS="--port 9000")
 	$(BIN)/landfall serve --role ledger $(ARGS)
 
