@@ -32,7 +32,7 @@ except PermissionError:
     pass
 else:
     sys.exit("the guard does not hold: the ground truth can be read")
-from settlement.evidence import main
+from settlement.evidence.__main__ import main
 sys.exit(main(sys.argv[2:4]))
 """
 

@@ -1,36 +1,26 @@
-"""Evidence against usage reports: what a home operator knows though it sees no traffic, and what follows from it.
+"""Detection: each request's reports against all evidence on it; what it may say is told by the package."""
 
-A subscriber with a local profile abroad leaves the home operator four kinds of evidence: the **card** reports when it
-switched to the profile and back; the phone's **meter** counts octets, seconds and messages and signs the sums with the
-device's key; each offer has **limits** of what is plausible; and where traffic is home-routed there are **records** of
-the operator's own. `detect` compares them with what was reported and names each request that does not fit:
-
-    findings = detect(read_evidence(path), read_reported(path))
-
-It is a pure function of these two: no ledger, no clock, no knowledge of anybody. What it finds is a reason for a
-dispute, with the numbers to argue with. As a program, `python -m settlement.evidence EVIDENCE REPORTED` reads JSON
-Lines and prints findings as JSON Lines.
-
-- `phantom-usage`: use of a profile that no card switched to, and that no meter counted
-- `replay`: records that were reported before, to the last field, and that the meter counted once
-- `over-report`: more than the meter counted (or the own records have), beyond tolerance
-- `implausible`: without a meter or own records, more than can be within the time
-- `out-of-window`: use while the card, by its own report, was on another profile
-"""
-
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Final, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
-import msgspec
 import nacl.bindings
 import nacl.exceptions
-from msgspec import Struct
 
-from landfall.errors import LandfallError
+from settlement.evidence.model import (
+    SERVICES,
+    Evidence,
+    Finding,
+    Fraud,
+    Limits,
+    Metered,
+    Ordered,
+    OwnRecord,
+    Reported,
+    Service,
+    Switched,
+)
 from settlement.ledger.messages import UsageRecord
 
 TOLERANCE_PPM: Final = 30_000
@@ -41,98 +31,6 @@ TELLING_OCTETS: Final = 100_000
 """Two sessions of so many octets or more are not equal by chance; short ones, such as a ping, may be."""
 SKEW_MINUTES: Final = 15
 """How far the ledger lets a network's clock run ahead (docs/protocol.md)."""
-METER_PREFIX: Final = b"landfall meter v1\n"
-MOST_LINE: Final = 1 << 20
-
-Service = Literal["data", "voice", "message"]
-SERVICES: Final[tuple[Service, ...]] = ("data", "voice", "message")
-Fraud = Literal["phantom-usage", "replay", "over-report", "implausible", "out-of-window"]
-
-
-T = TypeVar("T")
-
-
-class EvidenceError(LandfallError):
-    """A file of evidence or of reports cannot be read; the message names file and line."""
-
-
-class Ordered(Struct, frozen=True, kw_only=True, tag="ordered"):
-    """The home operator's own request. `reports`: its card tells of switches. `device`: the meter's Ed25519 key."""
-
-    request: UUID
-    visited: str
-    offer: UUID
-    reports: bool
-    device: bytes | None = None
-
-
-class Switched(Struct, frozen=True, kw_only=True, tag="switched"):
-    """The card's report: on the profile of `request` from minute `on` (since the epoch) to minute `off`, if it left."""
-
-    request: UUID
-    on: int
-    off: int | None = None
-
-
-class Metered(Struct, frozen=True, kw_only=True, tag="metered"):
-    """The meter's sums until `minute`, signed by the device over `signed_octets`."""
-
-    request: UUID
-    minute: int
-    octets: int
-    seconds: int
-    messages: int
-    signature: bytes
-
-    @property
-    def signed_octets(self) -> bytes:
-        """What the signature is over."""
-        return METER_PREFIX + f"{self.request} {self.minute} {self.octets} {self.seconds} {self.messages}".encode()
-
-    def sums(self) -> dict[Service, int]:
-        """By service."""
-        return {"data": self.octets, "voice": self.seconds, "message": self.messages}
-
-
-class Limits(Struct, frozen=True, kw_only=True, tag="limits"):
-    """What use of an offer can be: octets a second, messages an hour. A call's seconds are at most its duration."""
-
-    offer: UUID
-    octets_per_s: int
-    messages_per_h: int
-
-
-class OwnRecord(Struct, frozen=True, kw_only=True, tag="own-record"):
-    """Use that the home operator has a record of itself, in the service's units."""
-
-    request: UUID
-    service: Service
-    start: int
-    units: int
-
-
-Evidence = Ordered | Switched | Metered | Limits | OwnRecord
-
-
-class Reported(Struct, frozen=True):
-    """A usage group as the ledger has it: `entry` is the index of the report it stood in."""
-
-    request: UUID
-    visited: str
-    entry: int
-    sequence: int
-    records: tuple[UsageRecord, ...]
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """One request whose reports do not fit. `excess`: units beyond the evidence, by service. `entries`: to dispute."""
-
-    request: UUID
-    visited: str
-    fraud: Fraud
-    entries: tuple[int, ...]
-    excess: dict[str, int]
-    why: str
 
 
 class _Case:
@@ -358,46 +256,3 @@ def _tell(
         excess={service: units for service, units in excess.items() if units},
         why=why,
     )
-
-
-def read_evidence(path: Path) -> Iterator[Evidence]:
-    """Evidence from JSON Lines. Raises `EvidenceError`."""
-    return _read(path, msgspec.json.Decoder(Evidence))
-
-
-def read_reported(path: Path) -> Iterator[Reported]:
-    """Reported groups from JSON Lines. Raises `EvidenceError`."""
-    return _read(path, msgspec.json.Decoder(Reported))
-
-
-def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> Iterator[T]:
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MOST_LINE):
-                number += 1
-                if line.strip():
-                    try:
-                        yield decoder.decode(line)
-                    except msgspec.MsgspecError as error:
-                        raise EvidenceError(f"{path}, line {number}: {error}") from None
-    except OSError as error:
-        raise EvidenceError(f"{path} cannot be read ({error.strerror}): name an existing file") from None
-
-
-def main(arguments: list[str]) -> int:
-    """Two files in, findings out."""
-    if len(arguments) != 2:
-        sys.stderr.write("usage: python -m settlement.evidence EVIDENCE.jsonl REPORTED.jsonl\n")
-        return 2
-    try:
-        for finding in detect(read_evidence(Path(arguments[0])), read_reported(Path(arguments[1]))):
-            sys.stdout.buffer.write(msgspec.json.encode(finding) + b"\n")
-    except EvidenceError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
