@@ -1,6 +1,7 @@
 """`landfall usage watch`: a folder looked at again and again, told line by line; the operator's command runs it too."""
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -18,6 +19,8 @@ from settlement.usage.watching import SETTLE_S, Deliver, FileReport, Watch
 
 RETRY_S: Final = 30.0
 """Pause after the node did not take a batch: it is being restarted, or somebody has to look."""
+
+PLACE: Final = re.compile(r"[0-9]{5,6}|[A-Z]{2}", re.ASCII)
 
 Folder = Annotated[Path, typer.Argument(help="The folder files are put into.", exists=True, file_okay=False)]
 Mappings = Annotated[
@@ -46,6 +49,8 @@ def watch_folder(
     pairs = dict(pair.split("=", 1) for pair in places if "=" in pair)
     if len(pairs) != len(places):
         raise LandfallError(f"--place {' '.join(places)}: write each as TADIG=PLMN, RUS01=25001, and each TADIG once")
+    if wrong := [place for place in pairs.values() if not PLACE.fullmatch(place)]:
+        raise LandfallError(f"--place …={wrong[0]}: a PLMN of 5 or 6 digits, or a country of two capital letters")
     watch = Watch(folder, Sources(read_mappings(mappings), pairs), deliver, settle_s=settle)
     errors = Console(stderr=True)
     refused = False

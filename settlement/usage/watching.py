@@ -121,9 +121,12 @@ class Watch:
 
         Raises `LandfallError` when the node does not take a batch: the file stays under way, and the next call goes on.
         """
+        stuck: list[str] = []  # one file the node refuses does not hold up the others
         for claimed in sorted(path for path in self._work.iterdir() if path.is_dir()):
-            yield from self._go_on(claimed)
-        unreadable: list[str] = []
+            try:
+                yield from self._go_on(claimed)
+            except LandfallError as error:
+                stuck.append(f"{claimed}: {error}")
         for path in sorted(self._folder.iterdir()):
             if not self._is_written(path):
                 continue
@@ -132,15 +135,15 @@ class Watch:
             except FileNotFoundError:
                 continue  # its owner took it back
             except OSError as error:
-                unreadable.append(f"{path}: {error.strerror}")
+                stuck.append(f"{path} cannot be read: {error.strerror}")
                 continue
             claimed = self._work / f"{digest[:16]}-{_cut(path.name)}"
             claimed.mkdir(exist_ok=True)
             (claimed / "name").write_text(_shown(path.name), encoding="utf-8")
             _move(path, claimed / "file")
             yield from self._go_on(claimed)
-        if unreadable:
-            raise LandfallError(f"cannot be read: {'; '.join(unreadable)}")
+        if stuck:
+            raise LandfallError("; ".join(stuck))
 
     def _is_written(self, path: Path) -> bool:
         if path.name.startswith((".", "~$")) or path.name.lower().endswith(UNFINISHED):

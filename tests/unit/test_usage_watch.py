@@ -164,6 +164,26 @@ def test_a_node_that_is_away_is_tried_again_with_the_same_batches(inbox: Path) -
     assert [record["units"] for record in booked(inbox)] == [5000, 61]
 
 
+def test_a_file_the_node_refuses_does_not_hold_up_the_others(inbox: Path) -> None:
+    def refuse(batch: Path) -> dict[str, Any]:
+        raise LandfallError("no")
+
+    (inbox / "one.csv").write_text(GOOD)
+    with pytest.raises(LandfallError):
+        look(inbox, refuse)
+    (inbox / "two.csv").write_text(GOOD.replace("10:00", "12:00"))
+
+    def refuse_the_first(batch: Path) -> dict[str, Any]:
+        if json.loads(batch.read_bytes())["records"][0]["start_ms"] % 86_400_000 == 36_000_000:
+            raise LandfallError("never")
+        return deliver_to(inbox.parent / "out")(batch)
+
+    with pytest.raises(LandfallError, match="never"):
+        look(inbox, refuse_the_first)
+    assert len(booked(inbox)) == 2
+    assert [report.name for report in look(inbox)] == ["one.csv"]
+
+
 def test_tap_is_taken_and_rap_is_applied_to_what_was_taken(inbox: Path, tmp_path: Path) -> None:
     tap = inbox / "CDRUS01DEUD100003"
     write_batch(tap, tap_batch.header("00003"), [tap_batch.call(0), tap_batch.session(1)])
