@@ -198,7 +198,9 @@ class Movement(_Value, frozen=True):
     """One change of an account; above zero in the holder's favour. `reference`: entry, request or deposit."""
 
     on: date
-    cause: Literal["charge", "earning", "fee", "refund", "mint", "redemption", "listing", "netting", "dispute"]
+    cause: Literal[
+        "charge", "earning", "fee", "refund", "mint", "redemption", "listing", "netting", "dispute", "payment"
+    ]
     counterparty: str
     reference: str
     amount_usdr: int
