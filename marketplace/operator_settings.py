@@ -26,11 +26,33 @@
     [billing]                            # direct operator billing, see marketplace/payments
     url = "http://127.0.0.1:9100/charges"
 
+    [company]                            # who it is in law, as its invoices say it; the fields of settlement.documents.Party
+    legal_name = "Bravo Mobile GmbH"
+    street = "Hafenstraße 12"
+    city = "Hamburg"
+    postcode = "20457"
+    vat_id = "DE123456789"
+
+    [[partners]]                         # likewise of each operator it does business with
+    operator = "alfa"
+    legal_name = "Alfa Mobile S.A."
+
+    [closing]                            # of a period, see marketplace/closing
+    languages = ["en"]                   # of its documents: en, ru
+    pay_due = false                      # pay what is due
+    due_days = 30                        # what an invoice leaves unpaid is due so many days later
+    tax = "O"                            # VAT category of EN 16931, with tax_percent (S) or tax_reason (E, AE, G, O)
+
+    [netting]                            # cycles it consents to by itself
+    automatic = true                     # where its own net position stays as it is
+    most_usdr = 1000000000               # and no more than this of its own debts and claims is netted, micro-SDRt
+
 Secrets are not in the file but in the keystore, by these names: `carrier`, `network-<plmn>` (bearer tokens),
 `webhook-<plmn>` and `billing` (Standard Webhooks secrets). `landfall operator secret NAME < file` stores one.
 """
 
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -39,7 +61,9 @@ from msgspec import Meta, Struct
 
 from landfall.errors import LandfallError
 from ota.delivery import DEFAULT_ORIGINATOR
+from settlement.documents import Language, TaxCategory
 from settlement.ledger.messages import Country, Plmn
+from settlement.money import MAX_AMOUNT
 
 FILE: Final = "operator.toml"
 TOKEN_FILE: Final = "staff.token"  # noqa: S105 - a file's name
@@ -81,6 +105,49 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     coverage: tuple[str, ...] = ()
 
 
+class Company(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who a company is in law. What is not stated stands so on its documents."""
+
+    legal_name: str = ""
+    street: str = ""
+    city: str = ""
+    postcode: str = ""
+    vat_id: str = ""
+    tax_number: str = ""
+    tax_branch: str = ""
+    register_id: str = ""
+    bank: str = ""
+    iban: str = ""
+    bic: str = ""
+    email: str = ""
+    signatory: str = ""
+    position: str = ""
+
+
+class Partner(Company, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A company this operator does business with, by its id on the ledger."""
+
+    operator: str
+
+
+class ClosingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How periods are closed. `tax_percent` is a decimal, as "19"."""
+
+    languages: tuple[Language, ...] = (Language.EN,)
+    pay_due: bool = False
+    due_days: Annotated[int, Meta(ge=0, le=366)] = 30
+    tax: TaxCategory = TaxCategory.OUTSIDE
+    tax_percent: Decimal = Decimal(0)
+    tax_reason: str = "Services to an operator abroad: not subject to VAT here"
+
+
+class NettingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Netting cycles that are consented to without asking staff. `most_usdr`: of own debts and claims that a cycle nets."""
+
+    automatic: bool = True
+    most_usdr: Annotated[int, Meta(ge=0, le=MAX_AMOUNT)] = 1_000_000_000
+
+
 class OperatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The file's contents; `rates` is a CSV of dated currency rates instead of the sample that comes with Landfall."""
 
@@ -95,6 +162,10 @@ class OperatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     carrier: CarrierSettings | None = None
     networks: tuple[NetworkSettings, ...] = ()
     billing: BillingSettings | None = None
+    company: Company = Company()
+    partners: tuple[Partner, ...] = ()
+    closing: ClosingSettings = ClosingSettings()
+    netting: NettingSettings = NettingSettings()
 
     def network(self, plmn: str) -> NetworkSettings | None:
         """The operator's own network of that PLMN."""
