@@ -118,6 +118,12 @@ class Journal:
         """The step's file of ground truth."""
         return self.folder / TRUTH / f"{step:04}.parquet"
 
+    def tap(self, operator: str, step: int) -> Path:
+        """The TAP file of an operator's step."""
+        folder = self.folder / "private" / "tap"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{operator}-{step:04}.tap"
+
     def evidence(self, step: int) -> Path:
         """The step's file of evidence."""
         return self.folder / EVIDENCE / f"{step:04}.jsonl"

@@ -4,21 +4,25 @@ Whatever they do, a report that the ledger refuses is looked at: a clock that ra
 again; what was sent twice must not count twice. Each record's end goes into the step's truth.
 """
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from msgspec import structs
 
 from simulator.book import make_record
 from simulator.desk import Answered
 from simulator.frauds import HONEST, OVER_REPORT, PHANTOM, REPLAY
 from simulator.journeys import Array, Stage
 from simulator.population import Use, generator
+from simulator.tap_path import Used, through_tap
 from simulator.usage_reports import SERVICES, Group, Report, SimRecord, TruthTable, pack
+from simulator.world import Operator
 
 if TYPE_CHECKING:
     from simulator.engine import Engine
 
-LEDGER_SKEW_MINUTES: Final = 15
+IMSI_DIGITS: Final = 15
 
 
 class Doubled(Exception):  # noqa: N818 - what happened
@@ -54,11 +58,12 @@ class Reporter:
         self._postpone(trip[late], [array[late] for array in told])
         now = np.flatnonzero(~late)
         groups = [self._group(int(trip[at]), [int(a[at]) for a in true], [int(a[at]) for a in told]) for at in now]
-        await self._send([group for group in groups if group.records], f"usage/{self._step}")
+        groups = self._through_billing([group for group in groups if group.records])
+        await self._send(groups, f"usage/{self._step}")
         again = [
             Group(g.trip, g.sequence + 1, [SimRecord(one.record, 0) for one in g.records], "replay")
             for g in groups
-            if g.records and engine.frauds.kind[g.trip] == REPLAY and journeys.sequence[g.trip] == g.sequence
+            if engine.frauds.kind[g.trip] == REPLAY and journeys.sequence[g.trip] == g.sequence
         ]
         await self._send(again, f"replay/{self._step}")
 
@@ -77,6 +82,23 @@ class Reporter:
             journeys.late_minute[trip], label = 0, "late"
         records += self._records(trip, self._minute, true, told)
         return Group(trip, int(journeys.sequence[trip]) + 1, records, label)
+
+    def _through_billing(self, groups: list[Group]) -> list[Group]:
+        """What networks with a classic billing system report stood in a TAP file first, and is read from there."""
+        engine = self._engine
+        liars = {one.operator for one in engine.world.scenario.dishonest}
+        for operator in engine.world.operators:
+            theirs = [group for group in groups if engine.visited[group.trip] == operator.number]
+            if operator.plan.usage == "tap" and operator.id not in liars and theirs:
+                used = [Used(imsi_of(operator, group.trip), one.record) for group in theirs for one in group.records]
+                path = engine.journal.tap(operator.id, self._step)
+                found = through_tap(path, used, tadig=operator.tadig, plmn=operator.plmn, sequence=self._step)
+                by_imsi: defaultdict[str, list[SimRecord]] = defaultdict(list)
+                for one in found:
+                    by_imsi[one.imsi].append(SimRecord(one.record, one.record.units))
+                for group in theirs:
+                    group.records = by_imsi[imsi_of(operator, group.trip)]
+        return groups
 
     def _records(self, trip: int, minute: int, true: list[int], told: list[int]) -> list[SimRecord]:
         engine = self._engine
@@ -149,9 +171,12 @@ class Reporter:
                 raise Doubled(f"report {report.name} was sent anew and not refused as out of sequence: {answer}")
 
 
-def _shift(report: Report, minutes: int) -> None:
-    from msgspec.structs import replace
+def imsi_of(operator: Operator, trip: int) -> str:
+    """The IMSI of the profile an unsampled guest was lent: it stands in the network's files, and nowhere else."""
+    return f"{operator.plmn}{trip:0{IMSI_DIGITS - len(operator.plmn)}d}"
 
+
+def _shift(report: Report, minutes: int) -> None:
     for group in report.groups:
         for one in group.records:
-            one.record = replace(one.record, start=one.record.start + minutes)
+            one.record = structs.replace(one.record, start=one.record.start + minutes)
