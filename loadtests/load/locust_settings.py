@@ -13,7 +13,10 @@ ASIDE: Final = "aside.json"
 
 
 class Aside(Struct, frozen=True):
-    """Errors in our own code that ended turns of users, by how often; seconds of processor by process."""
+    """`begun`: when users began, as `time.time` has it. `errors`: in our own code, that ended turns of users, by how
+    often. `processor`: seconds by process.
+    """
 
+    begun: float
     errors: dict[str, int]
     processor: dict[str, float]

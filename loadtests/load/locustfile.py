@@ -123,6 +123,7 @@ class Master:
     def __init__(self, runner: MasterRunner) -> None:
         self.runner = runner
         self.open: set[str] = set()
+        self.begun = 0.0
         self.before: dict[str, float] = {}
         self.processor: dict[str, float] = {}
         self.folder = PLAN_PATH.parent / JOURNALS
@@ -172,12 +173,12 @@ class Master:
         return read_processor({**plan.processes, **find_workers(os.getppid())})
 
     def _begin(self, **_: Any) -> None:
-        self.before = self._read_processor()
+        self.begun, self.before = time.time(), self._read_processor()
         self.runner.greenlet.spawn(self._tell)
 
     def _write_aside(self, **_: Any) -> None:
         errors = {str(one["msg"]): int(one["count"]) for one in self.runner.exceptions.values()}
-        PLAN_PATH.with_name(ASIDE).write_bytes(msgspec.json.encode(Aside(errors, self.processor)))
+        PLAN_PATH.with_name(ASIDE).write_bytes(msgspec.json.encode(Aside(self.begun, errors, self.processor)))
 
 
 def begin(runner: Any, **_: Any) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from loadtests.figures import Machine, describe_machine
 from loadtests.load.check import Finding
+from loadtests.load.locust_settings import Aside
 from loadtests.load.plan import Plan
 from loadtests.load.session import DURABLE
 
@@ -29,7 +30,7 @@ class Row(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """A run. `transactions_per_second`: acknowledged ones, over the time from the first answer to the last.
+    """A run. `transactions_per_second`: acknowledged ones, over the time from when users began to the last answer.
     `processor`: seconds of processor that each process on this machine used meanwhile.
     """
 
@@ -53,12 +54,11 @@ class Result(Struct, frozen=True, kw_only=True):
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
-def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding, processor: dict[str, float]) -> Result:
+def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding, aside: Aside) -> Result:
     """From Locust's figures and what the check found. A run of which nothing was acknowledged has not passed."""
-    rows = tuple(sorted((_row(entry) for entry in stats), key=lambda row: (row.kind, row.name)))
-    begun = min((entry["start_time"] for entry in stats), default=0.0)
     ended = max((entry["last_request_timestamp"] or 0.0 for entry in stats), default=0.0)
-    seconds = max(ended - begun, 1.0)
+    seconds = max(ended - aside.begun, 1.0)
+    rows = tuple(sorted((_row(entry, seconds) for entry in stats), key=lambda row: (row.kind, row.name)))
     if not any(row.count > row.failures for row in rows):
         finding.faults.append("nothing: not one call was answered as it should be")
     return Result(
@@ -72,16 +72,15 @@ def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding, proce
         operators=len(plan.traders),
         transactions_per_second=round(finding.acknowledged / seconds, 1),
         usage_records_per_second=round(finding.usage_records / seconds, 1),
-        processor=processor,
+        processor=aside.processor,
         rows=rows,
         finding=finding,
         machine=describe_machine(),
     )
 
 
-def _row(entry: dict[str, Any]) -> Row:
+def _row(entry: dict[str, Any], seconds: float) -> Row:
     times = sorted((float(time), count) for time, count in entry["response_times"].items())
-    seconds = max((entry["last_request_timestamp"] or 0.0) - entry["start_time"], 1.0)
     return Row(
         kind=entry["method"],
         name=entry["name"],

@@ -68,7 +68,7 @@ async def run_load(plan: Plan, folder: Path, *, host: str = LOOPBACK, port: int,
     finding.add(
         "a user's turn ended in an error", (f"{error} ({count} times)" for error, count in aside.errors.items())
     )
-    return make_result(plan, stats, finding, aside.processor)
+    return make_result(plan, stats, finding, aside)
 
 
 @asynccontextmanager
