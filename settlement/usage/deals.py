@@ -43,7 +43,7 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Commitment(Rate, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Home sends at least `units` of a service a whole period, or pays `price` for each started block that is missing."""
+    """Home sends at least `units` of a service a period, or pays `price` for each started block that is missing."""
 
     units: Interval
 
