@@ -142,7 +142,9 @@ def run(
                     f"copy {folder / PLAN_FILE} to the other machines; there: landfall load worker plan.json --master …"
                 )
             told.print(f"{users} users, {workers + remote_workers} workers, {seconds:.0f} s …")
-            result = await run_load(plan, folder, host=bind, port=port or _free_port(), remote=remote_workers)
+            result = await run_load(
+                plan, folder, tell=told.print, host=bind, port=port or _free_port(), remote=remote_workers
+            )
         result.write(folder / "load.json")
         if result.passed:
             shutil.rmtree(folder / JOURNALS)

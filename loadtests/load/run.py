@@ -1,6 +1,6 @@
 """A run: Locust's processes started, followed and ended, the journals checked, the result written.
 
-    result = await run_load(plan, folder, remote=0)         # result.passed, result.finding.faults
+    result = await run_load(plan, folder, port=5557, tell=print)     # result.passed, result.finding.faults
 
 The folder afterwards has `load.html` (Locust's report with its charts), `load.json` (all of it for programs), `logs/`,
 and where something was wrong the journals and the plan, to look further by `landfall load check`.
@@ -12,8 +12,9 @@ import os
 import shutil
 import signal
 import sys
+import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -40,8 +41,10 @@ class LoadError(LandfallError):
     """Locust did not come to an end of its own."""
 
 
-async def run_load(plan: Plan, folder: Path, *, host: str = LOOPBACK, port: int, remote: int = 0) -> Result:
-    """Run the plan. `remote`: so many of its workers are started elsewhere. Raises LoadError."""
+async def run_load(
+    plan: Plan, folder: Path, *, tell: Callable[[str], None], host: str = LOOPBACK, port: int, remote: int = 0
+) -> Result:
+    """Run the plan. `remote`: so many of its workers are started elsewhere; `tell`: progress. Raises LoadError."""
     for left in (JOURNALS, "logs"):
         shutil.rmtree(folder / left, ignore_errors=True)
     (folder / "logs").mkdir(parents=True)
@@ -64,7 +67,10 @@ async def run_load(plan: Plan, folder: Path, *, host: str = LOOPBACK, port: int,
     (folder / f"{STATS}.json").unlink()
     aside = msgspec.json.decode((folder / ASIDE).read_bytes(), type=Aside)
     (folder / ASIDE).unlink()
+    tell("checking every acknowledged transaction against the log …")
+    begun = time.monotonic()
     finding = await check_run(plan, folder / JOURNALS, plan.workers)
+    tell(f"checked in {time.monotonic() - begun:.0f} s")
     finding.add(
         "a user's turn ended in an error", (f"{error} ({count} times)" for error, count in aside.errors.items())
     )

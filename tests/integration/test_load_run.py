@@ -1,5 +1,6 @@
 """`landfall load` as a person runs it: Locust's master and workers as processes, nodes of its own or elsewhere."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,15 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from landfall.postgres import ensure_server
 from loadtests.load.plan import PLAN_FILE
-from tests.integration.ledger_world import LedgerWorld, free_port
+from tests.integration.ledger_world import LedgerWorld, free_port, start_ledger
 
 COMMAND = [sys.executable, "-c", "from landfall.cli import main; main()", "load"]
 COME_S = 90.0
@@ -95,19 +97,59 @@ def test_a_worker_that_dies_fails_the_run_by_name(server_folder: Path, tmp_path:
 async def test_operators_of_a_ledger_elsewhere_trade_by_their_own_keys(
     ledger: LedgerWorld, server_folder: Path, tmp_path: Path
 ) -> None:
-    log, keys = tmp_path / "run.log", list[str]()
-    async with ledger.operator(minted=10**9) as home, ledger.operator(minted=10**9) as visited:
-        for member in (home, visited):
-            file = tmp_path / member.id
-            file.write_text(bytes(member.keys.signer.key).hex())
-            keys += ["--operator-key", f"{member.id}={file}"]
-        options: list[Any] = ["--mix", "transactions", "--users", 2, "--seconds", 5, "--sequence", 10, "--workers", 1]
-        target = ["--ledger", ledger.url, "--ledger-key", ledger.log, *keys, "--port", 0]
-        with load("run", *options, *target, "--folder", server_folder / "load", log=log) as run:
-            assert run.wait(END_S) == 0, log.read_text()
-    finding = json.loads((server_folder / "load" / "load.json").read_text())["finding"]
+    async with _traders(ledger, tmp_path) as keys:
+        options = ["--mix", "transactions", "--users", 2, "--seconds", 5, "--sequence", 10, "--workers", 1, *keys]
+        finding = await _run_against(ledger, options, server_folder, tmp_path)
     assert finding["acknowledged"] > 10
+
+
+@pytest.fixture
+def own_ledger(server_folder: Path) -> Iterator[LedgerWorld]:
+    """A ledger with a database server of its own, in `server_folder`."""
+    server = ensure_server(server_folder)
+    server.create_database("ledger")
+    with start_ledger(server_folder, server.dsn("ledger")) as world:
+        yield world
+    ensure_server(server_folder).stop()
+
+
+@pytest.mark.slow
+async def test_a_database_killed_under_load_loses_nothing_that_was_acknowledged(
+    own_ledger: LedgerWorld, server_folder: Path, tmp_path: Path
+) -> None:
+    async with _traders(own_ledger, tmp_path) as keys:
+        options = ["--mix", "trade", "--users", 8, "--seconds", 12, "--sequence", 20, *keys]
+        running = asyncio.create_task(_run_against(own_ledger, options, server_folder, tmp_path))
+        while not list((server_folder / "load" / "journals").glob("own-*")):
+            assert not running.done(), running.result()
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(3)  # into the load
+        os.kill(ensure_server(server_folder).pid, signal.SIGKILL)
+        await asyncio.to_thread(ensure_server, server_folder)
+        finding = await running
+    assert finding["acknowledged"] > 100
+
+
+@asynccontextmanager
+async def _traders(ledger: LedgerWorld, folder: Path) -> AsyncIterator[list[str]]:
+    """Three operators, admitted and funded; the options that hand their keys over."""
+    async with AsyncExitStack() as stack:
+        keys = []
+        for _ in range(3):
+            member = await stack.enter_async_context(ledger.operator(minted=10**12))
+            (folder / member.id).write_text(bytes(member.keys.signer.key).hex())
+            keys += ["--operator-key", f"{member.id}={folder / member.id}"]
+        yield keys
+
+
+async def _run_against(ledger: LedgerWorld, options: Sequence[object], folder: Path, logs: Path) -> dict[str, Any]:
+    """Run against a ledger that is there; it is to pass. What the check found."""
+    log, target = logs / "run.log", ["--ledger", ledger.url, "--ledger-key", ledger.log, "--port", 0]
+    with load("run", *options, *target, "--folder", folder / "load", log=log) as run:
+        assert await asyncio.to_thread(run.wait, END_S) == 0, log.read_text()
+    finding: dict[str, Any] = json.loads((folder / "load" / "load.json").read_text())["finding"]
     assert finding["faults"] == []
+    return finding
 
 
 @pytest.mark.parametrize(
