@@ -45,6 +45,7 @@ class Traveller(Struct, kw_only=True):
     purchase: str = ""
     request: str = ""
     visited_imsi: str = ""
+    reported: bool = False
     delivered_s: float | None = None
     why: str = ""
     on: int = 0

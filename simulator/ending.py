@@ -25,6 +25,7 @@ from simulator.checks import Check, FraudScore
 from simulator.detection import run_detector
 from simulator.engine import Engine, Outcome
 from simulator.journal import Journal
+from simulator.kept_network import REGISTRATIONS
 from simulator.log_book import read_log
 from simulator.site import Site, Tell
 
@@ -71,7 +72,7 @@ async def end(plan: "Plan", engine: Engine, cards: CardBook, site: Site, tell: T
     findings = await run_detector(folder, folder / EVIDENCE_FILE, folder / REPORTED_FILE)
     tell(f"{truth.height} records compared, {len(findings)} findings by the detector")
     scores = checks.score_frauds(engine, truth, findings, log, outcomes)
-    registrations = folder / "private" / "registrations.jsonl"
+    registrations = folder / "private" / REGISTRATIONS
     found = [
         *checks.check_money(audited, await _accounts(site)),
         checks.check_audit(audited, log, {"size": size, "root": root}),
@@ -124,7 +125,8 @@ def _evidence_of_cards(cards: CardBook, site: Site) -> list[Ordered | Switched |
         visited = site.world.operators[traveller.visited].id
         offer = UUID(cards.offers[traveller.visited])
         told.append(Ordered(request=request, visited=visited, offer=offer, reports=True, device=public))
-        told.append(Switched(request=request, on=traveller.on, off=traveller.off))
+        if traveller.reported:
+            told.append(Switched(request=request, on=traveller.on, off=traveller.off))
         reading = Metered(
             request=request,
             minute=traveller.off,

@@ -7,12 +7,12 @@ an HLR that forgot stale, and resynchronises it (TS 33.102 §6.3.5), as after an
 import os
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from simulator.hlr import EmbeddedHlr, HlrRefusalError
+from simulator.hlr import EmbeddedHlr, Hlr, HlrRefusalError, Subscriber
 from simulator.network import Mobile, Network
 from simulator.world import Operator
 
@@ -40,11 +40,9 @@ class KeptHlr(EmbeddedHlr):
         if path.exists():
             for raw in path.read_bytes().splitlines():
                 self._replay(msgspec.json.decode(raw, type=Line))
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = _open_to_append(path)
 
     def _replay(self, line: Line) -> None:
-        from simulator.hlr import Subscriber
-
         if line.deed == "create":
             self._subscribers.setdefault(line.imsi, Subscriber(line.k, line.opc, line.algorithm, line.msisdn))
         elif line.deed == "delete":
@@ -57,8 +55,10 @@ class KeptHlr(EmbeddedHlr):
 
     async def create_subscriber(self, imsi: str, *, k: bytes, opc: bytes, algorithm: str, msisdn: str | None) -> None:
         """Provision, and keep it."""
+        known = self.find(imsi) is not None
         await super().create_subscriber(imsi, k=k, opc=opc, algorithm=algorithm, msisdn=msisdn)
-        self._keep(Line("create", imsi, k, opc, algorithm, msisdn))
+        if not known:
+            self._keep(Line("create", imsi, k, opc, algorithm, msisdn))
 
     async def bar(self, imsi: str) -> None:
         """Bar, and keep it."""
@@ -69,6 +69,14 @@ class KeptHlr(EmbeddedHlr):
         """Forget, and keep that."""
         await super().delete(imsi)
         self._keep(Line("delete", imsi))
+
+
+REGISTRATIONS: Final = "registrations.jsonl"
+
+
+def _open_to_append(path: Path) -> int:
+    """A file for its owner only, written line by line."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 class Registration(Struct, frozen=True):
@@ -83,10 +91,23 @@ class Registration(Struct, frozen=True):
 class LoggedNetwork(Network):
     """A network that writes down who asked it for service, and what it answered."""
 
-    def __init__(self, operator: Operator, hlr: KeptHlr, log: Path) -> None:
+    def __init__(self, operator: Operator, hlr: Hlr, folder: Path) -> None:
         super().__init__(operator.plmn, operator.plan.name, hlr)
         self.operator = operator
-        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._log = _open_to_append(folder / REGISTRATIONS)
+        directory = folder / f"numbers-{operator.id}.jsonl"
+        if directory.exists():
+            for line in directory.read_bytes().splitlines():
+                imsi, number = msgspec.json.decode(line, type=tuple[str, str])
+                self._numbers[imsi], self._imsis[number] = number, imsi
+        self._directory = _open_to_append(directory)
+
+    async def provision(self, imsi: str, *, k: bytes, opc: bytes, algorithm: str, msisdn: str | None) -> None:
+        """Enter a subscriber and its number, and keep the number."""
+        before = self.number_of(imsi)
+        await super().provision(imsi, k=k, opc=opc, algorithm=algorithm, msisdn=msisdn)
+        if (number := self.number_of(imsi)) and number != before:
+            os.write(self._directory, msgspec.json.encode((imsi, number)) + b"\n")
 
     async def attach(self, phone: Mobile) -> None:
         """Register the phone, or raise `HlrRefusalError`; write down which."""

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from landfall.errors import LandfallError
+from simulator.demo.cast import HlrKind
 from simulator.scenario import find_scenario, list_scenarios
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def run(
         ),
     ] = "",
     ledger_key: Annotated[str, typer.Option(help="That ledger's verifier key, as in origin.vkey.")] = "",
+    hlr: Annotated[
+        HlrKind, typer.Option(help="What stands behind networks that only serve guests: our own, or a real osmo-hlr.")
+    ] = HlrKind.EMBEDDED,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin anew: what is in the folder of a run is removed.")
     ] = False,
@@ -73,7 +77,17 @@ def run(
         start_anew(where)
     given = _read_ledger(ledger, ledger_key) if ledger else None
     _play(
-        Plan(name=name, text=text, scenario=found, seed=seed, folder=where, speed=pace, workers=workers, ledger=given),
+        Plan(
+            name=name,
+            text=text,
+            scenario=found,
+            seed=seed,
+            folder=where,
+            speed=pace,
+            workers=workers,
+            ledger=given,
+            osmo=hlr is HlrKind.OSMO,
+        ),
         as_json,
     )
 

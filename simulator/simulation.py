@@ -51,6 +51,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     speed: float | None = None
     workers: int = 1
     ledger: GivenLedger | None = None
+    osmo: bool = False
 
     @property
     def command(self) -> str:
@@ -89,7 +90,7 @@ async def _open(plan: Plan, began_ms: int, stack: AsyncExitStack, board: Board) 
     """Our own nodes, or operators' keys at a ledger that was given."""
     if plan.ledger is None:
         world = make_world(plan.scenario, plan.seed)
-        return await stack.enter_async_context(open_site(plan.folder, world, board.tell))
+        return await stack.enter_async_context(open_site(plan.folder, world, board.tell, osmo=plan.osmo))
     url = plan.ledger.url
     token = hashlib.sha256(f"{plan.folder.resolve()} {began_ms}".encode()).hexdigest()[:TOKEN_DIGITS]
     named, left_out = without_nodes(plan.scenario, f"-{token}")

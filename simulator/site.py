@@ -41,7 +41,9 @@ from simulator.demo.nodes import NodeApi
 from simulator.demo.processes import HOST, Node, Nodes
 from simulator.field import Field
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
+from simulator.hlr import Hlr
 from simulator.kept_network import KeptHlr, LoggedNetwork
+from simulator.osmo_hlr import run_osmo_hlr
 from simulator.site_keys import SiteKeys, open_keys
 from simulator.smsc import Faults, Smsc
 from simulator.world import Operator, World
@@ -129,15 +131,14 @@ def _belongs(pid: int, folder: Path) -> bool:
 class Site:
     """What runs. `signers` and `seal_ids`: by operator number; `apis`: of those with a node."""
 
-    def __init__(self, folder: Path, world: World, given: GivenLedger | None = None) -> None:
-        self.folder, self.world, self.given = folder.resolve(), world, given
+    def __init__(self, folder: Path, world: World, given: GivenLedger | None = None, *, osmo: bool = False) -> None:
+        self.folder, self.world, self.given, self.osmo = folder.resolve(), world, given, osmo
         self.folder.mkdir(parents=True, exist_ok=True)
         self.keys: SiteKeys = open_keys(self.folder, world)
         self.ledger_url = given.url if given else self.url("ledger")
         self.field = Field()
         self.smsc = Smsc(self.field, self.keys.passwords, seed=world.seed)
         self.networks: dict[int, LoggedNetwork] = {}
-        self.hlrs: dict[int, KeptHlr] = {}
         self.apis: dict[int, NodeApi] = {}
         self.signers: list[Signer] = []
         self.seal_ids: list[str] = []
@@ -189,10 +190,13 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(folder: Path, world: World, tell: Tell) -> AsyncIterator[Site]:
-    """Found or find it, hand it over, and take it down, whatever happens. Raises `DemoError` where a node fails."""
+async def open_site(folder: Path, world: World, tell: Tell, *, osmo: bool = False) -> AsyncIterator[Site]:
+    """Found or find it, hand it over, and take it down, whatever happens. Raises `DemoError` where a node fails.
+
+    With `osmo`, an osmo-hlr stands behind each network that only serves guests.
+    """
     async with AsyncExitStack() as stack:
-        site = Site(folder, world)
+        site = Site(folder, world, osmo=osmo)
         site.processes = LivingNodes(site.folder / "logs", site.folder / PROCESSES_FILE)
         if ended := site.processes.end_left_over(site.folder):
             tell(f"ended {ended} processes that an earlier run had left")
@@ -303,6 +307,7 @@ url = "{site.ledger_url}"
 key = "{vkey}"
 [carrier]
 url = "smpp://{operator.id[:15]}@{HOST}:{site.keys.ports["smsc"]}"
+sender = "{ota_address(operator)}"
 [[networks]]
 plmn = "{operator.plmn}"
 url = "{site.url("field")}"
@@ -326,9 +331,10 @@ async def _start(site: Site, stack: AsyncExitStack) -> None:
     site.smsc.faults = Faults(loss=plan.loss, duplicate=plan.duplicate, reorder=plan.reorder, delay_s=plan.delay_s)
     site.smsc.accounts = {name[:15]: password for name, password in site.keys.passwords.items()}
     for operator in site.world.nodes:
-        hlr = site.hlrs[operator.number] = KeptHlr(site.folder / "private" / f"hlr-{operator.id}.jsonl")
-        network = LoggedNetwork(operator, hlr, site.folder / "private" / "registrations.jsonl")
-        site.networks[operator.number] = network
+        hlr = await _open_hlr(site, operator, stack)
+        network = site.networks[operator.number] = LoggedNetwork(operator, hlr, site.folder / "private")
+        network.centre = site.smsc
+        site.smsc.addresses[ota_address(operator)] = operator.id[:15]
         site.field.add_network(network)
         access[operator.plmn] = NetworkAccess(
             site.keys.network_secrets[operator.id],
@@ -341,6 +347,19 @@ async def _start(site: Site, stack: AsyncExitStack) -> None:
     for name in ("ledger", *(operator.id for operator in site.world.nodes)):
         site.start(name)
     await site.processes.wait_ready()
+
+
+async def _open_hlr(site: Site, operator: Operator, stack: AsyncExitStack) -> Hlr:
+    """The embedded HLR, or osmo-hlr for those who serve guests. Raises `OsmoHlrError` where it is not installed."""
+    if site.osmo and not operator.plan.cards:
+        folder = site.folder / "data" / f"osmo-hlr-{operator.id}"
+        return await stack.enter_async_context(run_osmo_hlr(folder))
+    return KeptHlr(site.folder / "private" / f"hlr-{operator.id}.jsonl")
+
+
+def ota_address(operator: Operator) -> str:
+    """The short code of a home operator's OTA platform: where its cards report to."""
+    return f"7{operator.plmn}"
 
 
 def _stop_database(site: Site) -> None:

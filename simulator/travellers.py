@@ -38,6 +38,8 @@ DELIVERY_WAIT_S: Final = 60.0
 TRIES: Final = 6
 PAUSE_S: Final = 3.0
 """Times that a node which is down is tried again, and the first pause: 45 s together, longer than a restart."""
+REPORT_WAIT_S: Final = 15.0
+"""A card's report is one short message; where it is lost, it is lost."""
 SETTLE_WAIT_S: Final = 120.0
 """A node follows the whole of its operator's log, the unsampled many included, before it comes to this."""
 
@@ -99,7 +101,7 @@ class Travellers:
     async def _switch_on(self, traveller: Traveller) -> None:
         site, home = self._site, self._site.world.operators[traveller.home]
         profile = traveller.profile(home)
-        await site.hlrs[home.number].create_subscriber(
+        await site.networks[home.number].provision(
             profile.imsi, k=profile.k, opc=profile.opc, algorithm=profile.algorithm, msisdn=profile.msisdn
         )
         store = CardFolder(site.folder / "private" / "cards" / str(traveller.number))
@@ -112,7 +114,6 @@ class Travellers:
         place = site.world.operators[traveller.visited].plmn if abroad else home.plmn
         phone = self._phones[traveller.number] = await site.field.add_phone(MemoryLink(card), place=place)
         await phone.settle()
-        site.smsc.numbers[traveller.msisdn.lstrip("+")] = traveller.iccid
 
     async def _publish(self, visited: int, api: NodeApi) -> str:
         operator = self._site.world.operators[visited]
@@ -212,7 +213,23 @@ class Travellers:
         traveller.visited_imsi, traveller.on = phone.imsi, int(time.time()) // 60
         if not await self._arrives(traveller, "active"):
             raise DemoError("registered abroad, but the request did not become active")
+        await phone.settle()
+        traveller.reported = await self._reports(traveller)
         traveller.stage = "abroad"
+
+    async def _reports(self, traveller: Traveller) -> bool:
+        """Whether the card's own report of the switch comes to its home, by way of two networks and the centre."""
+        plmn = self._site.world.operators[traveller.visited].plmn
+        path = f"/subscribers/{traveller.subscriber}/card"
+        try:
+            await self._site.apis[traveller.home].wait(
+                path, lambda card: card["plmn"] == plmn, "the card has reported", timeout_s=REPORT_WAIT_S
+            )
+        except Refused:
+            raise
+        except DemoError:
+            return False
+        return True
 
     async def _use(self, traveller: Traveller, step: int) -> None:
         """A step's use, told by the visited network's own means: a TAP file, or records to the node."""
