@@ -37,7 +37,8 @@ from settlement.ledger.messages import (
     UpgradeRules,
 )
 from settlement.ledger.note import VerifierKey
-from settlement.ledger.settling import AttestReserves
+from settlement.ledger.settling import AttestReserves, DecideDispute
+from settlement.ledger.state import Dispute
 from settlement.ledger.trust import Untrusted
 from settlement.money import format_sdrt
 
@@ -182,6 +183,50 @@ def attest(
     moment = int(as_of.replace(tzinfo=UTC).timestamp() * 1000)
     fields = {"as_of": moment, "deposits": read_amount(deposits), "digest": digest}
     emit(_submit(ledger_url, ledger_key, AttestReserves, **fields), as_json, title="Attested")
+
+
+@app.command()
+def disputes(ledger_url: Url, ledger_key: Vkey, as_json: Json = False) -> None:
+    """List disputes that were escalated and wait for your decision."""
+
+    async def read() -> list[Dispute]:
+        client = LedgerClient(
+            ledger_url, log=VerifierKey.parse(ledger_key), signer=_keys().signer(), operator=_party().id
+        )
+        async with client as ledger:
+            return await ledger.disputes(state="escalated")
+
+    rows = [
+        {
+            "id": str(row.id),
+            "home": row.home,
+            "visited": row.visited,
+            "disputed": format_sdrt(row.amount),
+            "entry": row.entry,
+            "record": row.record,
+            "cause": row.cause,
+            "home's evidence": row.evidence,
+            "visited's evidence": row.answer,
+            "decide by": f"{datetime.fromtimestamp(row.deadline / 1000, UTC):%Y-%m-%d %H:%M} UTC",
+        }
+        for row in asyncio.run(read())
+    ]
+    emit(rows, as_json, title="Disputes to decide")
+
+
+@app.command()
+def decide(
+    dispute: UUID,
+    award: Annotated[str, typer.Argument(help="What the home operator gets back, in SDRt: 0 to all that is disputed.")],
+    ledger_url: Url,
+    ledger_key: Vkey,
+    as_json: Json = False,
+) -> None:
+    """Decide an escalated dispute: the award goes to the home operator, the rest of what is held back.
+
+    Example: landfall issuer decide 01890a5d-ac96-774b-bcce-b302099a8057 12.5
+    """
+    emit(_submit(ledger_url, ledger_key, DecideDispute, dispute=dispute, award=read_amount(award)), as_json)
 
 
 @app.command()

@@ -1,11 +1,12 @@
 """Agreeing and owing over HTTP: proposals, obligations, and who may read them."""
 
+import asyncio
 from hashlib import sha256
 
 import pytest
 
 from settlement.documents.verify import find_on_ledger
-from settlement.ledger.api import Recorded
+from settlement.ledger.api import Entry, Recorded
 from settlement.ledger.client import Rejected, message_of
 from settlement.ledger.cycles import cycle_of
 from settlement.ledger.ids import new_id
@@ -23,7 +24,7 @@ from settlement.ledger.settling import (
 )
 from settlement.netting import Debt, Method, net
 from settlement.usage.tariff import Metered
-from tests.integration.ledger_world import DAY_MS, PRICE, LedgerWorld, make_terms, now_ms
+from tests.integration.ledger_world import DAY_MS, PRICE, LedgerWorld, Member, make_terms, now_ms
 
 DOCUMENT = "ab" * 32
 
@@ -168,3 +169,33 @@ async def test_whoever_has_a_document_finds_it_on_the_ledger(ledger: LedgerWorld
         assert [row.type for row in await find_on_ledger(ledger.url, digest)] == ["record-document", "invoice"]
         await issuer.submit(issuer.make(AttestReserves, as_of=now_ms() - 1_000, deposits=1, digest=digest))
         assert (await sender.client.attestations())[0].digest == digest
+
+
+async def test_all_parties_of_a_cycle_hear_of_it_as_it_is_proposed(ledger: LedgerWorld) -> None:
+    async with (
+        ledger.operator() as first,
+        ledger.operator() as second,
+        ledger.operator() as third,
+        ledger.issuer_client() as issuer,
+    ):
+        owed = []
+        for debtor, creditor in ((first, second), (second, third), (third, first)):
+            terms = {"debtor": debtor.id, "amount": 7, "due": now_ms() + DAY_MS, "document": DOCUMENT}
+            leaf = await creditor.client.propose(ProposeInvoice, until=now_ms() + DAY_MS, **terms)
+            await debtor.client.consent(leaf)
+            [row] = await creditor.client.obligations(role="creditor")
+            owed.append(row)
+        after = [(await member.client.entries())[-1].index for member in (first, second, third)]
+        parties = zip((first, second, third), after, strict=True)
+        followers = [asyncio.create_task(next_entry(member, seen)) for member, seen in parties]
+        netting = net((Debt(row.debtor, row.creditor, row.remaining) for row in owed), Method.SETOFF)
+        proposed = await issuer.submit(issuer.make(ProposeCycle, until=now_ms() + DAY_MS, **cycle_of(owed, netting)))
+        heard = await asyncio.wait_for(asyncio.gather(*followers), 30)
+        assert {entry.index for entry in heard} == {proposed.index}
+        proof = await second.get("/v1/proofs/inclusion", index=proposed.index)
+        assert proof.status_code == 200, "who may read an entry may prove it"
+
+
+async def next_entry(member: Member, seen: int) -> Entry:
+    """The first entry that the operator's events bring past `seen`."""
+    return await anext(member.client.follow(after=seen))
