@@ -61,7 +61,9 @@ def run(
     ] = 100,
     operators: Annotated[int, typer.Option(help="Operators that trade, admitted for the run.")] = 100,
     api_workers: Annotated[int, typer.Option(min=1, help="API processes of the ledger that is started here.")] = 2,
-    mixes: Annotated[Path, typer.Option(exists=True, help="File with mixes and shapes of your own.")] = MIXES_FILE,
+    mixes: Annotated[
+        Path, typer.Option(exists=True, show_default=False, help="File with mixes and shapes of your own.")
+    ] = MIXES_FILE,
     ledger: Annotated[
         str, typer.Option(help="A ledger that runs already: its URL. Without, one is started here.")
     ] = "",
