@@ -37,13 +37,13 @@ from settlement.ledger.envelope import Signer
 from settlement.ledger.keys import to_base64url
 from settlement.ledger.messages import AddKey, Admit, Parameters, Party, Role
 from settlement.ledger.note import VerifierKey
-from simulator.demo.nodes import NodeApi
-from simulator.demo.processes import HOST, Node, Nodes
 from simulator.field import Field
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import Hlr
 from simulator.kept_network import KeptHlr, LoggedNetwork
+from simulator.node_api import NodeApi
 from simulator.osmo_hlr import run_osmo_hlr
+from simulator.processes import HOST, Node, Nodes
 from simulator.site_keys import SiteKeys, open_keys
 from simulator.smsc import Faults, Smsc
 from simulator.world import Operator, World
@@ -191,7 +191,7 @@ class Site:
 
 @asynccontextmanager
 async def open_site(folder: Path, world: World, tell: Tell, *, osmo: bool = False) -> AsyncIterator[Site]:
-    """Found or find it, hand it over, and take it down, whatever happens. Raises `DemoError` where a node fails.
+    """Found or find it, hand it over, and take it down, whatever happens. Raises `NodeError` where a node fails.
 
     With `osmo`, an osmo-hlr stands behind each network that only serves guests.
     """

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from simulator.demo.processes import find_free_ports
+from simulator.processes import find_free_ports
 from simulator.world import World
 
 FILE: Final = "private/site.json"

@@ -21,10 +21,10 @@ from settlement.usage.tariff import Bundle
 from simcard.readers import MemoryLink
 from simcard.uicc import CardFolder, open_card, personalise
 from simulator.card_book import CardBook, Traveller
-from simulator.demo.account import DemoError
-from simulator.demo.nodes import NodeApi, Refused
 from simulator.demo.stage import for_all
 from simulator.field import Phone
+from simulator.node_api import NodeApi, Refused
+from simulator.processes import NodeError
 from simulator.site import Site, Tell
 from simulator.tap_path import Used, through_tap
 
@@ -76,7 +76,7 @@ class Travellers:
         for attempt in range(1, TRIES + 1):
             try:
                 await self._do_due(traveller, step)
-            except DemoError as error:
+            except NodeError as error:
                 lost = isinstance(error.__context__, httpx.TransportError)
                 if lost and attempt < TRIES:  # its node is down: it will be up again
                     await asyncio.sleep(PAUSE_S * attempt)
@@ -197,7 +197,7 @@ class Travellers:
             await api.wait("/requests", there, f"the request is {' or '.join(states)}", timeout_s=DELIVERY_WAIT_S)
         except Refused:
             raise
-        except DemoError:
+        except NodeError:
             return False
         return True
 
@@ -209,10 +209,10 @@ class Travellers:
             await phone.travel_to(self._site.world.operators[traveller.home].plmn)
             await self._site.apis[traveller.home].post(f"/requests/{traveller.request}/cancel", {"cause": NOT_THERE})
             await self._arrives(traveller, "cancelled")
-            raise DemoError("no service abroad: the profile had not reached the card; the request is cancelled")
+            raise NodeError("no service abroad: the profile had not reached the card; the request is cancelled")
         traveller.visited_imsi, traveller.on = phone.imsi, int(time.time()) // 60
         if not await self._arrives(traveller, "active"):
-            raise DemoError("registered abroad, but the request did not become active")
+            raise NodeError("registered abroad, but the request did not become active")
         await phone.settle()
         traveller.reported = await self._reports(traveller)
         traveller.stage = "abroad"
@@ -227,7 +227,7 @@ class Travellers:
             )
         except Refused:
             raise
-        except DemoError:
+        except NodeError:
             return False
         return True
 
@@ -284,7 +284,7 @@ class Travellers:
             if refused.code != "wrong-state":  # else it was closed before the run was broken off
                 raise
         if not await self._arrives(traveller, "closed"):
-            raise DemoError("home again, but the request did not close")
+            raise NodeError("home again, but the request did not close")
         traveller.stage = "returned"
 
 

@@ -217,7 +217,7 @@ def check(
 
 
 def _free_port() -> int:
-    from simulator.demo.processes import find_free_ports
+    from simulator.processes import find_free_ports
 
     return find_free_ports(1)[0]
 

@@ -36,9 +36,9 @@ from settlement.usage.tariff import Code
 from simcard.readers import MemoryLink
 from simcard.uicc import personalise
 from simulator.card_book import close_with_luhn
-from simulator.demo.processes import HOST, Nodes, find_free_ports
 from simulator.field import Field, Network
 from simulator.hlr import EmbeddedHlr
+from simulator.processes import HOST, Nodes, find_free_ports
 from simulator.smsc import Smsc
 
 PLMN: Final = "25099"
@@ -52,7 +52,7 @@ PASSWORD_OCTETS: Final = 6
 async def open_home(
     folder: Path, server: Server, ledger: LedgerUnderTest, issuer: LedgerClient
 ) -> AsyncIterator[HomeNode]:
-    """Have both nodes run while the block does. Raises DemoError where one does not start."""
+    """Have both nodes run while the block does. Raises NodeError where one does not start."""
     mark, password = secrets.token_hex(4), secrets.token_urlsafe(PASSWORD_OCTETS)
     field = Field()
     smsc = Smsc(field, {"ota": password})

@@ -11,8 +11,8 @@ from msgspec import Struct
 from settlement.money import format_sdrt
 from simulator.demo.account import Account, Via, expect
 from simulator.demo.cast import HOMES, HOUSES, House, Person
-from simulator.demo.nodes import NodeApi
 from simulator.demo.world import World
+from simulator.node_api import NodeApi
 
 FEATURED: Final = 4
 """Subscribers whose every step is told; the others are told in sums."""

@@ -51,13 +51,13 @@ from simulator.demo.cast import (
     House,
     list_secrets,
 )
-from simulator.demo.nodes import NodeApi
-from simulator.demo.processes import HOST, Nodes, find_free_ports
 from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import Cause, EmbeddedHlr, Hlr, HlrRefusalError
 from simulator.network import Mobile
+from simulator.node_api import NodeApi
 from simulator.osmo_hlr import run_osmo_hlr
+from simulator.processes import HOST, Nodes, find_free_ports
 from simulator.smsc import Smsc
 
 LEDGER_WORKERS: Final = 2
@@ -183,7 +183,7 @@ class World:
 async def open_world(
     folder: Path, cast: Cast, account: Account, *, hlr: HlrKind = HlrKind.EMBEDDED
 ) -> AsyncIterator[World]:
-    """Build it, hand it over, and take it down again, whatever happens. Raises `DemoError` where a node fails.
+    """Build it, hand it over, and take it down again, whatever happens. Raises `NodeError` where a node fails.
 
     `hlr` is what stands behind the visited networks; osmo-hlr that is not installed is an `OsmoHlrError`.
     """

@@ -18,8 +18,8 @@ from settlement.ledger.note import VerifierKey
 from simulator.demo.account import DemoError, JsonTeller
 from simulator.demo.cast import HOMES, VISITED, draw_cast
 from simulator.demo.play import play_demo
-from simulator.demo.processes import Nodes
 from simulator.demo.world import LOCK_FILE
+from simulator.processes import NodeError, Nodes
 from tests.integration.demo_run import COMMAND, SEED, SUBSCRIBERS, DemoRun, share_demo
 
 pytestmark = pytest.mark.slow
@@ -145,7 +145,7 @@ def _processes_of(folder: Path) -> Iterator[psutil.Process]:
 async def test_a_node_that_does_not_come_up_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
     async with Nodes(tmp_path) as nodes:
         nodes.start("lonely", ["serve", "--role", "operator"], {"LANDFALL_DATA_DIR": str(tmp_path / "none")}, port=1)
-        with pytest.raises(DemoError, match=r"(?s)the node lonely has ended with status 1.*operator\.toml"):
+        with pytest.raises(NodeError, match=r"(?s)the node lonely has ended with status 1.*operator\.toml"):
             await nodes.wait_ready()
 
 

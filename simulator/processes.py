@@ -2,7 +2,7 @@
 
     async with Nodes(folder / "logs") as nodes:
         ledger = nodes.start("ledger", ["serve", "--role", "ledger"], environment, port=8400)
-        await nodes.wait_ready()                    # raises DemoError with the end of the log of a node that fails
+        await nodes.wait_ready()                    # raises NodeError with the end of the log of a node that fails
     # left by return, error or Ctrl-C: every node is told to stop, and killed where it does not
 
 Each node has a session of its own, so that a Ctrl-C at the terminal reaches only this program, which then ends the
@@ -24,7 +24,7 @@ from typing import Final, Self
 
 import httpx
 
-from simulator.demo.account import DemoError
+from landfall.errors import LandfallError
 
 HOST: Final = "127.0.0.1"
 READY_TIMEOUT_S: Final = 90.0
@@ -33,6 +33,10 @@ STOP_TIMEOUT_S: Final = 15.0
 """A node finishes what it answers and closes its connections; what takes longer is stuck."""
 POLL_S: Final = 0.1
 TAIL_LINES: Final = 20
+
+
+class NodeError(LandfallError):
+    """A node ended, did not come up, or did not do what it was asked for; says which, and what it said."""
 
 
 class Node:
@@ -56,7 +60,7 @@ class Node:
 
 
 class Nodes:
-    """The processes of one demonstration."""
+    """The processes of one world: a demonstration, a simulation, a load test."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -89,7 +93,7 @@ class Nodes:
         return node
 
     async def wait_ready(self) -> None:
-        """Wait until every node says that it and what it depends on is well. Raises `DemoError`."""
+        """Wait until every node says that it and what it depends on is well. Raises `NodeError`."""
         async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
             await asyncio.gather(*(self._wait(http, node) for node in self._nodes))
 
@@ -108,20 +112,20 @@ class Nodes:
                         last = type(error).__name__
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise DemoError(
+            raise NodeError(
                 f"the node {node.name} is not ready after {READY_TIMEOUT_S:.0f} s ({last}). The end of {node.log}:\n"
                 f"{node.tail()}"
             ) from None
 
     def check(self) -> None:
-        """Raise `DemoError` where a node has ended by itself."""
+        """Raise `NodeError` where a node has ended by itself."""
         for node in self._nodes:
             self._require_alive(node)
 
     @staticmethod
     def _require_alive(node: Node) -> None:
         if (status := node.status) is not None:
-            raise DemoError(
+            raise NodeError(
                 f"the node {node.name} has ended with status {status}. The end of {node.log}:\n{node.tail()}"
             )
 

@@ -1,6 +1,6 @@
 """One operator's node as its own staff use it: its HTTP API, nothing else.
 
-answer = await node.post("/purchases", {"subscriber": …})          # raises DemoError with the node's own words
+answer = await node.post("/purchases", {"subscriber": …})          # raises NodeError with the node's own words
 done = await node.wait("/purchases/…", lambda view: view["state"] == "placed", "the purchase is placed")
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from simulator.demo.account import DemoError
+from simulator.processes import NodeError
 
 CALL_TIMEOUT_S: Final = 30.0
 WAIT_S: Final = 30.0
@@ -20,7 +20,7 @@ POLL_S: Final = 0.05
 MOST_POLL_S: Final = 0.5
 
 
-class Refused(DemoError):  # noqa: N818 - what the node did
+class Refused(NodeError):  # noqa: N818 - what the node did
     """The node said no; `code` is the problem's."""
 
     def __init__(self, node: str, call: str, response: httpx.Response) -> None:
@@ -61,14 +61,14 @@ class NodeApi:
     async def wait(
         self, path: str, holds: Callable[[Any], object], claim: str, *, timeout_s: float = WAIT_S, **params: str | int
     ) -> Any:
-        """Read until `holds`. Raises `DemoError` with what was last seen."""
+        """Read until `holds`. Raises `NodeError` with what was last seen."""
         deadline, pause_s = time.monotonic() + timeout_s, POLL_S
         while True:
             seen = await self.get(path, **params)
             if holds(seen):
                 return seen
             if time.monotonic() > deadline:
-                raise DemoError(
+                raise NodeError(
                     f"{self.operator}: after {timeout_s:.0f} s it is not so that {claim}; seen: {_short(seen)}"
                 )
             await asyncio.sleep(pause_s)
@@ -78,7 +78,7 @@ class NodeApi:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise DemoError(f"the node of {self.operator} does not answer {method} {path}: {error!r}") from None
+            raise NodeError(f"the node of {self.operator} does not answer {method} {path}: {error!r}") from None
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise Refused(self.operator, f"{method} {path}", response)
         return response.json() if response.content else None
