@@ -13,7 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from landfall.observability import configure_logging, measure_requests, observability_router
-from landfall.serving import serve
+from landfall.serving import serve, spare_collector
 from landfall.settings import Settings, read_settings
 from marketplace.access.controller import TokenController
 from marketplace.accounts.controller import AccountController
@@ -94,6 +94,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
     return app
 
 
+def create_worker() -> Litestar:
+    """The application in a process that does nothing else."""
+    app = create_app()
+    spare_collector()
+    return app
+
+
 def _provide_node(state: State) -> LedgerNode:
     node: LedgerNode = state.node
     return node
@@ -104,4 +111,4 @@ def run(settings: Settings) -> None:
     configure_logging(settings.log_level, as_json=settings.log_json, node="ledger")
     open_keys(settings)
     origin = require_founded(prepare_database(settings))
-    serve(f"{__name__}:create_app", settings, node=f"ledger {origin}")
+    serve(f"{__name__}:create_worker", settings, node=f"ledger {origin}")

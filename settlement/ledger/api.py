@@ -53,7 +53,7 @@ class Path:
     TILE: Final = "/tile"
 
 
-class Receipt(Struct, frozen=True, omit_defaults=True):
+class Receipt(Struct, frozen=True, gc=False, omit_defaults=True):
     """An accepted envelope's place in the log. *Durable*: committed, and covered by `checkpoint` where it stands.
 
     `leaf`: its RFC 6962 leaf hash. `proof`: inclusion proof of it in the checkpoint's tree (single envelopes only; in a
@@ -70,7 +70,7 @@ class Receipt(Struct, frozen=True, omit_defaults=True):
     proof: tuple[str, ...] | None = None
 
 
-class Problem(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Problem(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """RFC 9457 problem details; `code` is one of docs/rejections.md, `remedy` what to do."""
 
     type: str = "about:blank"
@@ -81,7 +81,7 @@ class Problem(Struct, frozen=True, omit_defaults=True, kw_only=True):
     remedy: str = ""
 
 
-class Answer(Struct, frozen=True, omit_defaults=True):
+class Answer(Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of the answer to a sequence: a receipt, a problem, or (the last line) the checkpoint that covers all."""
 
     receipt: Receipt | None = None

@@ -54,7 +54,7 @@ class _Header(Struct, forbid_unknown_fields=True):
 _header_decoder = msgspec.json.Decoder(_Header)
 
 
-class Envelope(Struct, frozen=True, weakref=False):
+class Envelope(Struct, frozen=True, gc=False, weakref=False):
     """One envelope in its parts. `raw` is what was received; `signed` is its signing input."""
 
     raw: bytes

@@ -41,7 +41,7 @@ Plmn = Annotated[str, spelt("[0-9]{5,6}"), Meta(description="MCC and MNC")]
 Role = Literal["operator", "issuer", "auditor"]
 
 
-class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type"):
+class Message(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True, tag_field="type"):
     """What all messages carry."""
 
     id: UUID
@@ -173,7 +173,7 @@ Language = Annotated[str, spelt("[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", max_lengt
 Languages = Annotated[dict[Language, Text], Meta(min_length=1, max_length=16)]
 
 
-class Terms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Terms(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True):
     """The terms of an offer. Never edited: a new version supersedes, requests keep the version they cite.
 
     `name`, `description`: language tag → text. `whitelist`: who may see and order it, empty for everybody.
@@ -212,7 +212,7 @@ class WithdrawOffer(Message, frozen=True, kw_only=True, tag="withdraw-offer"):
     offer: UUID
 
 
-class Wanted(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Wanted(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True):
     """What a buyer looks for and finds no offer of: for people to read, with the fields that a search would use."""
 
     description: Languages
@@ -290,7 +290,7 @@ class ActivateRequest(Message, frozen=True, kw_only=True, tag="activate"):
     at: Units
 
 
-class UsageRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class UsageRecord(Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
     """One chargeable event, written as a JSON array in this order.
 
     `start`: UTC minute since the epoch. `offset`: minutes of local time from UTC. `duration`: seconds.
@@ -307,7 +307,7 @@ class UsageRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     continues: bool = False
 
 
-class UsageGroup(Struct, frozen=True, forbid_unknown_fields=True):
+class UsageGroup(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The records of one request. `sequence` counts its groups from 1 without gaps."""
 
     request: UUID

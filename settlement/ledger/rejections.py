@@ -16,7 +16,7 @@ class Code(Struct, frozen=True):
     remedy: str
 
 
-class Rejection(Struct, frozen=True, omit_defaults=True):
+class Rejection(Struct, frozen=True, gc=False, omit_defaults=True):
     """Why a transaction was not accepted: nothing has moved and it is not remembered. `detail` names the value."""
 
     code: str

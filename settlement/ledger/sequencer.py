@@ -79,7 +79,7 @@ TURNS: Final = Histogram(
 log = structlog.get_logger(__name__)
 
 
-class Verified(Struct, frozen=True):
+class Verified(Struct, frozen=True, gc=False):
     """An envelope whose signature fits, and whose key it is."""
 
     envelope: Envelope

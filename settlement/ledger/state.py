@@ -17,7 +17,7 @@ from settlement.usage.deals import Calendar, Rate, Traffic
 from settlement.usage.grading import Cumulative
 
 
-class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="row"):
+class Row(Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True, tag_field="row"):
     """A row of shared state; `KEY` names the field that identifies it, `row` (in its coded forms) its type."""
 
     KEY: ClassVar[str]

@@ -42,7 +42,7 @@ Units = Annotated[int, Meta(ge=0, le=MAX_UNITS)]
 Interval = Annotated[int, Meta(ge=1, le=MAX_UNITS)]
 
 
-class _Tariff(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
+class _Tariff(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
     pass
 
 

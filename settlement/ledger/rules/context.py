@@ -25,7 +25,7 @@ class Refused(Exception):  # noqa: N818 - a decision, not a fault
         self.detail = detail
 
 
-class Refusal(Struct, frozen=True, array_like=True):
+class Refusal(Struct, frozen=True, array_like=True, gc=False):
     """A usage record, or part of it, that did not settle within an accepted report.
 
     `record`: its place in the group, from 0. `amount`: units of a bundle, micro-SDRt of a metered offer.
@@ -37,7 +37,7 @@ class Refusal(Struct, frozen=True, array_like=True):
     amount: int
 
 
-class Effects(Struct, frozen=True):
+class Effects(Struct, frozen=True, gc=False):
     """What an accepted transaction does: rows to put, and what its parties are told.
 
     `counterparty`: the one other operator the entry names, who may read it. `settled`: micro-SDRt that went to the
@@ -52,7 +52,7 @@ class Effects(Struct, frozen=True):
     readers: tuple[str, ...] = ()
 
 
-class Context(Struct, frozen=True):
+class Context(Struct, frozen=True, gc=False):
     """Who sends, with which key, when, and the state before."""
 
     ledger: Ledger
