@@ -1,10 +1,14 @@
 """The state in PostgreSQL is what the log replays to, whatever batches it was written in."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from landfall.migrations import upgrade
+from landfall.postgres import Server
 from settlement import ledger
 from settlement.ledger.envelope import parse
 from settlement.ledger.execution import Execution
@@ -18,6 +22,7 @@ from settlement.ledger.touched import cited_by
 from settlement.ledger.turn import StoredEntry
 from tests.ledger_model import ORIGIN, World
 from tests.market_story_2 import tell_story_2
+from tests.properties.test_settling_machine import Settlement
 
 MIGRATIONS = Path(ledger.__path__[0]) / "migrations"
 
@@ -79,3 +84,34 @@ async def test_the_story_written_in_batches_of_any_size_is_one_state(database: s
             assert loaded
             stored = await store.pool.fetchval(f"SELECT count(*) FROM {TABLES[row_type].name}")
             assert stored == len(replayed), row_type.__name__
+
+
+def play_markets(number: int) -> list[World]:
+    """The longest logs of some markets in which everybody says what comes to mind."""
+    worlds: list[World] = []
+
+    class Recorded(Settlement):
+        def teardown(self) -> None:
+            worlds.append(self.world)
+
+    steps = settings(
+        max_examples=6 * number,
+        stateful_step_count=60,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(Recorded, settings=steps)
+    return sorted(worlds, key=lambda world: -len(world.entries))[:number]
+
+
+async def test_markets_played_at_random_are_the_same_in_the_database(postgres_server: Server) -> None:
+    for world, size in zip(await asyncio.to_thread(play_markets, 4), (1, 3, 10, 40), strict=True):
+        name = f"market_{size}"
+        postgres_server.create_database(name)
+        await asyncio.to_thread(upgrade, postgres_server.dsn(name), MIGRATIONS)
+        async with LedgerStore.open(postgres_server.dsn(name)) as store:
+            await write_in_batches(store, world, size)
+            assert (await store.head()).chain == world.execution.chain
+        postgres_server.drop_database(name)
