@@ -140,7 +140,7 @@ def _answer(line: bytes, shape: type[_Given], work: Callable[[_Given], dict[str,
         plain = msgspec.json.decode(line)
         name = plain.get("name") if isinstance(plain, dict) else None
         return {"name": name, **work(msgspec.convert(plain, shape))}
-    except (ScpError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ScpError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return {"name": name, "error": str(error)}
 
 

@@ -81,9 +81,10 @@ def test_an_impossible_line_is_an_error_by_name_and_the_next_is_read() -> None:
         {**vector, "spi": {**spi, "ciphering": True}, "kic_key": "00"},
         {**vector, "apdu": "00" * 70_000},
     ]
-    answers = run("encode", *impossible, "not json", vector)
+    nested_deep = "[" * 100_000
+    answers = run("encode", *impossible, "not json", nested_deep, vector)
     assert all(answer.keys() == {"name", "error"} for answer in answers[:-1])
-    assert [answer["name"] for answer in answers[:-1]] == [vector["name"]] * len(impossible) + [None]
+    assert [answer["name"] for answer in answers[:-1]] == [vector["name"]] * len(impossible) + [None, None]
     assert answers[-1]["packet"] == vector["secured_packet_with_cpl"]
 
 
