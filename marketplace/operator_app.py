@@ -56,6 +56,11 @@ Home
     POST /requests/{id}/cancel {"cause"}
     POST /webhooks/payments {"payment", "state": "paid"|"refused", "reference"?}      from billing, signed
 
+Closing a period
+    POST /closings {"period": "2026-10" | "2026-10-01/2026-10-15"} or {"from_ms", "to_ms"}   202; …/draft shows
+    GET  /closings    GET /closings/{id}   steps and progress    GET /closings/{id}/documents
+    GET  /documents    GET /documents/files/{name}      INV-2026-000001.en.pdf, a TAP file's name
+
 Both
     GET  /requests?role=&state=    GET /requests/{id}    GET /requests/{id}/ledger (as the ledger has it, with use)
     GET  /health/live /health/ready /metrics /docs
@@ -77,6 +82,7 @@ from landfall.serving import serve
 from landfall.settings import Settings, read_settings
 from marketplace.campaigns.controller import CampaignController, JobController, TemplateController
 from marketplace.card_keys.controller import CardKeyController
+from marketplace.closing.controller import ClosingController, DocumentController
 from marketplace.openapi import describe_api, static_files
 from marketplace.operator_node import Node, open_node, prepare_database
 from marketplace.operator_problems import HANDLERS, Refusal
@@ -137,6 +143,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             PackageController,
             PurchaseController,
             PaymentController,
+            ClosingController,
+            DocumentController,
             static_files(),
             observability_router({"database": ping}),
         ],

@@ -23,6 +23,7 @@ from landfall.settings import Settings
 from marketplace.campaigns.sending import Sender
 from marketplace.campaigns.service import Campaigns
 from marketplace.card_keys.service import CardKeyImport
+from marketplace.closing.service import Closings
 from marketplace.codes.service import CodePool
 from marketplace.ledger_link.follower import Follower
 from marketplace.ledger_link.keys import OperatorKeys
@@ -81,6 +82,7 @@ class Node(Struct, frozen=True):
     storefront: Storefront
     campaigns: Campaigns
     card_keys: CardKeyImport
+    closings: Closings
 
 
 def prepare_database(settings: Settings) -> str:
@@ -173,6 +175,7 @@ def _assemble(
         storefront=storefront,
         campaigns=Campaigns(database, tasks),
         card_keys=CardKeyImport(database, KeyImport(cards)),
+        closings=Closings(own, database, ledger, outbox, tasks),
     )
     loops = [outbox.run, follower.run, tasks.run, clock.run]
     if isinstance(carrier, SmppCarrier):

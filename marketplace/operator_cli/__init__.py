@@ -7,7 +7,7 @@ LANDFALL_OPERATOR_URL (default: the settings' host and port) and the staff token
 
 import typer
 
-from marketplace.operator_cli import buying, node, ota, requests, selling
+from marketplace.operator_cli import buying, node, ota, requests, selling, settling
 from marketplace.operator_cli.calling import read_amount
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
@@ -23,5 +23,6 @@ app.add_typer(buying.packages, name="packages")
 app.add_typer(buying.subscribers, name="subscribers")
 app.add_typer(buying.app)
 app.add_typer(ota.app, name="ota")
+app.add_typer(settling.documents, name="documents")
 
 __all__ = ["app", "read_amount"]

@@ -73,6 +73,19 @@ def upload(path: str, file: Path, *, kind: str = "text/csv", **params: Any) -> A
     return response.json()
 
 
+def download(path: str, **params: Any) -> bytes:
+    """What the node answers, as octets. Raises CallError."""
+    url, headers = _find_node()
+    given = {name: value for name, value in params.items() if value is not None}
+    try:
+        response = httpx.get(f"{url}{path}", headers=headers, params=given, timeout=UPLOAD_TIMEOUT_S)
+    except httpx.TransportError as error:
+        raise _silent(url, error) from None
+    if response.status_code >= httpx.codes.BAD_REQUEST:
+        raise CallError(_explain(response))
+    return response.content
+
+
 def follow(
     path: str, *, is_last: Callable[[str, dict[str, Any]], bool], **params: Any
 ) -> Iterator[tuple[str, dict[str, Any]]]:

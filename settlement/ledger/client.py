@@ -59,6 +59,7 @@ from settlement.ledger.state import (
     Key,
     Obligation,
     Offer,
+    Operator,
     Proposal,
     Request,
 )
@@ -253,6 +254,11 @@ class LedgerClient:
         if response.status_code >= 400:
             raise Rejected(_problem(response))
         return response.content
+
+    async def find_operator(self, operator: str) -> Operator:
+        """What everybody may know of an operator. Raises Rejected `not-found`."""
+        view = await self._get(f"{Path.OPERATORS}/{operator}", api.OperatorView)
+        return view.operator
 
     async def operator_keys(self, operator: str) -> tuple[Key, ...]:
         """The keys of an operator that are valid now."""

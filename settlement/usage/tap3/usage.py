@@ -49,12 +49,16 @@ class NotUsage(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True, forbid_unknown_fields=True):
-    """One settled record of an own subscriber: `charge` in µSDRt, `network` the visited TADIG code."""
+    """One settled record of an own subscriber, who has an IMSI, a number or both; `network` is the visited TADIG code.
+
+    `charge` is in µSDRt. `msisdn`: digits alone.
+    """
 
     imsi: str
     network: str
     record: UsageRecord
     charge: int
+    msisdn: str = ""
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,7 +201,8 @@ def _event(settled: Settled, codes: dict[int, int]) -> Fields:
     record = settled.record
     offset = record.offset if record.offset in codes else 0
     start = {"localTimeStamp": write_time(record.start * 60, offset), "utcTimeOffsetCode": codes[offset]}
-    subscriber_ = {"simChargeableSubscriber": {"imsi": settled.imsi}}
+    named = {"imsi": settled.imsi, "msisdn": settled.msisdn}
+    subscriber_ = {"simChargeableSubscriber": {name: digits for name, digits in named.items() if digits}}
     charge = {
         "chargedItem": {"data": "X", "voice": "D", "message": "E"}[record.service],
         "exchangeRateCode": 0,
