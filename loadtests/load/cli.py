@@ -128,6 +128,7 @@ def run(
             else:
                 starting = start_target(folder, chosen, operators=operators, workers=api_workers, tell=told.print)
                 target = await stack.enter_async_context(starting)
+                stack.callback((folder / PLAN_FILE).unlink, missing_ok=True)  # its keys are of no use any more
             plan = Plan(
                 **{name: getattr(target, name) for name in Target.__struct_fields__},
                 mix_name=mix,
@@ -150,7 +151,7 @@ def run(
         result.write(folder / "load.json")
         if result.passed:
             shutil.rmtree(folder / JOURNALS)
-        if not ledger or result.passed:
+        if ledger and result.passed:
             (folder / PLAN_FILE).unlink()
         if as_json:
             typer.echo((folder / "load.json").read_text())

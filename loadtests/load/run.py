@@ -116,6 +116,10 @@ async def _locust(folder: Path, name: str, arguments: Sequence[str], *, quiet: b
         )
     try:
         yield process
+    except BaseException:
+        if process.returncode is None:
+            process.terminate()  # whoever interrupts does not wait for the end of the test
+        raise
     finally:
         await _end(process)
 
