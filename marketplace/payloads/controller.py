@@ -1,7 +1,7 @@
 """`/v1/payloads/{digest}`: sealed profiles and codes, beside the log."""
 
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from litestar import Controller, Request, Response, delete, get, put
 from litestar.params import PathParameter
@@ -14,6 +14,9 @@ from marketplace.problems import ProblemError
 from settlement.ledger.api import MAX_PAYLOAD, Path
 
 Digest = Annotated[str, PathParameter(pattern="^[0-9a-f]{64}$", description="SHA-256 of the ciphertext, hex.")]
+
+MAX_READ: Final = 8 * MAX_PAYLOAD
+"""What is read of too large a payload, so that its sender hears of it; a larger one's connection is just closed."""
 
 
 class PayloadController(Controller):
@@ -29,7 +32,7 @@ class PayloadController(Controller):
         summary="Lay a sealed payload down",
         status_code=204,
         operation_class=OctetsOperation,
-        request_max_body_size=MAX_PAYLOAD,
+        request_max_body_size=MAX_READ,
     )
     async def store(self, request: Request[Caller, Any, Any], node: Node, digest: Digest) -> None:
         """At most 65,536 octets whose SHA-256 is `digest`; before the accept that names it. The same again is the same.
@@ -37,6 +40,8 @@ class PayloadController(Controller):
         Example: `curl -X PUT --data-binary @sealed.bin -H "authorization: Bearer $TOKEN" …/v1/payloads/$(sha256sum …)`
         """
         ciphertext = await request.body()
+        if len(ciphertext) > MAX_PAYLOAD:
+            raise ProblemError("too-large", f"the payload has {len(ciphertext)} octets, at most {MAX_PAYLOAD} are kept")
         found = sha256(ciphertext).hexdigest()
         if found != digest:
             raise ProblemError("malformed", f"the SHA-256 of the {len(ciphertext)} octets sent is {found}")
