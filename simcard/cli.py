@@ -19,7 +19,6 @@ import typer
 
 from landfall.cli import emit
 from landfall.errors import LandfallError
-from ota.profile import MobileProfile
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import CipherAlgorithm, KeyByte
 from simcard.cli_files import export, shell
@@ -27,6 +26,7 @@ from simcard.cli_link import on_card
 from simcard.cli_provisioning import provision
 from simcard.cli_provisioning import verify as verify_cards
 from simcard.provisioning import guard_adm
+from simcard.provisioning_batch import card_from_values
 from simcard.readers import LinkOptions, VpcdServer, list_readers, open_link
 from simcard.readers.vpcd import VPCD_HOST, VPCD_PORT
 from simcard.reading import read_card, select_usim, verify
@@ -121,42 +121,45 @@ def new(
     Keys left out are random. Give keys in the environment (SIM_K, SIM_OPC …) rather than on the command line, where
     others on the machine can see them.
     """
-    account = f"{secrets.randbelow(10**13):013d}"
-    iccid, adm = iccid or TEST_ISSUER + account, adm or f"{secrets.randbelow(10**8):08d}"
+    card = card_from_values(
+        {
+            "ICCID": iccid or f"{TEST_ISSUER}{secrets.randbelow(10**13):013d}",
+            "IMSI": imsi,
+            "PLMN": plmn,
+            "ALGORITHM": algorithm,
+            "K": k or secrets.token_hex(16),
+            "OPC": opc or secrets.token_hex(OPC_LENGTHS.get(algorithm, 0)),
+            "ADM": adm or f"{secrets.randbelow(10**8):08d}",
+            "ACC": acc or "",
+            "MSISDN": msisdn or "",
+            "SMSC": smsc,
+            "SPN": spn,
+        }
+    )
+    home = card.to_home_profile()
+    byte = KeyByte(key_index, CipherAlgorithm.AES_CBC)
+    keys = KeySet(kic=byte, kid=byte, kic_key=_key("KIc", kic), kid_key=_key("KID", kid))
+    assert card.adm is not None, "made up when left out"
     try:
-        home = MobileProfile(
-            imsi=imsi,
-            algorithm=algorithm,
-            k=_key("K", k),
-            opc=_key("OPc", opc, OPC_LENGTHS.get(algorithm, 0)),
-            plmn=plmn,
-            spn=spn,
-            acc=int(acc, 16) if acc else 1 << int(imsi[-1:] or 0),
-            smsc=smsc,
-            coverage=(plmn[:3],),
-            msisdn=msisdn,
-        )
-        byte = KeyByte(key_index, CipherAlgorithm.AES_CBC)
-        keys = KeySet(kic=byte, kid=byte, kic_key=_key("KIc", kic), kid_key=_key("KID", kid))
         with CardFolder(folder) as store:
             if store.exists:
                 raise LandfallError(f"{folder} holds a card already; choose another folder")
-            personalise(iccid=iccid, home=home, ota=[keys], adm=adm, pin=pin, puk=puk, store=store)
+            personalise(iccid=card.iccid, home=home, ota=[keys], adm=card.adm, pin=pin, puk=puk, store=store)
     except ValueError as error:
-        raise LandfallError(str(error)) from None
+        raise LandfallError(f"PIN or PUK: {error}") from None
 
     def shown(value: str) -> str:
         return value if show_keys else MASK
 
     made = NewCard(
         folder=str(folder),
-        iccid=iccid,
+        iccid=card.iccid,
         imsi=imsi,
         plmn=plmn,
-        algorithm=algorithm,
+        algorithm=card.algorithm,
         k=shown(home.k.hex()),
         opc=shown(home.opc.hex()) if home.opc else "",
-        adm=shown(adm),
+        adm=shown(card.adm),
         ota_key_index=key_index,
         kic=shown(keys.kic_key.hex()),
         kid=shown(keys.kid_key.hex()),
@@ -267,14 +270,17 @@ def _atr(digits: str | None) -> bytes | None:
     return atr
 
 
-def _key(name: str, digits: str | None, length: int = 16) -> bytes:
-    """The key given, or a new one of `length`."""
+def _key(name: str, digits: str | None) -> bytes:
+    """The AES key given, or a new one."""
     if digits is None:
-        return secrets.token_bytes(length)
+        return secrets.token_bytes(16)
     try:
-        return bytes.fromhex(digits)
+        key = bytes.fromhex(digits)
     except ValueError:
-        raise LandfallError(f"{name} must be hex digits") from None
+        key = b""
+    if len(key) not in (16, 24, 32):
+        raise LandfallError(f"{name} (hidden, {len(digits)} characters) is not 32, 48 or 64 hex digits")
+    return key
 
 
 def _hex(name: str, digits: str) -> str:

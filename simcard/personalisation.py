@@ -72,7 +72,7 @@ class Personalisation(Concealed, frozen=True, kw_only=True):
         if self.algorithm not in WITH_OPC:
             _require("OPC", self.opc is None, f"is nothing {self.algorithm} knows: leave it out")
         else:
-            _require("OPC", (self.k is None) == (self.opc is None), "and K go together: one of them is missing")
+            _require("OPC", (self.k is None) == (self.opc is None), "goes with K: one of them is missing")
         try:
             if self.keys is not None:
                 choose_algorithm(self.algorithm, *self.keys)

@@ -132,8 +132,10 @@ def card_from_values(values: Mapping[str, str]) -> Personalisation:
 
 class _CellError(Exception):
     def __init__(self, column: str, value: str, wrong: str) -> None:
-        shown = f"(hidden, {len(value)} characters)" if SECRET.fullmatch(column) else repr(value)
-        super().__init__(f"{shown} {wrong}")
+        # What stands under no heading may be anything, a key too.
+        secret = SECRET.fullmatch(column) or column.isdigit()
+        shown = f"(hidden, {len(value)} characters)" if secret else repr(value)
+        super().__init__(f"{shown if value else '(empty)'} {wrong}")
         self.column = column
 
 
@@ -156,8 +158,8 @@ def _columns(name: str, number: int, headings: list[Any]) -> list[str | None]:
 
 
 def _row(columns: list[str | None], cells: list[Any]) -> Row:
-    if any(cell not in (None, "") for cell in cells[len(columns) :]):
-        raise _CellError(str(len(columns) + 1), "", "a value without a heading: the row has more cells than headings")
+    if beyond := [str(cell) for cell in cells[len(columns) :] if cell not in (None, "")]:
+        raise _CellError(str(len(columns) + 1), beyond[0], "has no heading: the row has more cells than headings")
     row: Row = {}
     for column, cell in zip(columns, cells, strict=False):
         if column is None or cell is None:

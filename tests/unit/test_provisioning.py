@@ -237,7 +237,7 @@ def test_an_algorithm_that_the_kind_of_card_has_not_is_refused_before_a_code_is_
     [
         ("comp128v1", bytes(16), "OPC is nothing comp128v1 knows"),
         ("tuak", bytes(16), "OPC is not what tuak takes: TOPc must be 32 octets, not 16"),
-        ("milenage", None, "OPC and K go together"),
+        ("milenage", None, "OPC goes with K"),
         ("snow", None, "ALGORITHM is none of milenage, tuak"),
     ],
 )

@@ -65,8 +65,17 @@ def test_mistakes_are_named(tmp_path: Path, folder: str) -> None:
         run("new", folder, *HOME)
     with pytest.raises(LandfallError, match="landfall sim new"):
         run("read", "--card", str(tmp_path / "nothing"))
-    with pytest.raises(LandfallError, match="K must be hex"):
-        run("new", str(tmp_path / "other"), *HOME, "--k", "xyz")
+    for wrong, told in (
+        (("--k", "xyz"), r"^K: \(hidden, 3 characters\) is not 32 hex digits"),
+        (("--kic", "xyz"), r"^KIc \(hidden, 3 characters\) is not 32, 48 or 64"),
+        (("--imsi", "25099000000000x"), "^IMSI: '25099000000000x' is not 6 to 15 digits"),
+        (("--plmn", "26099"), "does not begin with its PLMN 26099"),
+        (("--acc", "zz"), "^ACC: 'zz'"),
+        (("--pin", "12"), "^PIN or PUK: a code is 4 to 8 digits"),
+    ):
+        with pytest.raises(LandfallError, match=told):
+            run("new", str(tmp_path / "other"), *HOME, *wrong)
+    assert not (tmp_path / "other" / "card.json").exists()
     with pytest.raises(LandfallError, match="RAND must be 32 hex digits"):
         run("auth", "--card", folder, "00")
 
