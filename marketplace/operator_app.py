@@ -61,17 +61,31 @@ Closing a period
     GET  /closings    GET /closings/{id}   steps and progress    GET /closings/{id}/documents
     GET  /documents    GET /documents/files/{name}      INV-2026-000001.en.pdf, a TAP file's name
 
+Debts
+    GET  /obligations?role=&state=    POST /obligations/{id}/pay {"amount_usdr"?}
+    POST /invoices {"debtor", "amount_usdr", "due_ms", "document": SHA-256, "number"?}    202 {id};    GET /invoices
+    POST /invoices/{id}/confirm {"document"?}    POST /invoices/{id}/refuse {"reason"?}
+    GET  /netting?state=    POST /netting/{cycle}/consent    POST /netting/{cycle}/refuse {"reason"?}
+
+Staff and agreeing with partners (reconciliation, cases)
+    POST /staff {"name"}                   {name, token}, with the node's own token; GET /staff, POST …/{name}/remove
+    POST /reconciliations/files?name= (CSV or Parquet)            {digest};   …/own-records?name= takes own records in
+    POST /reconciliations {"partner", "period", "ours"?: digest, "theirs"?: digest, "rules"?}     GET …/{id} …/{id}/page
+    GET  /reconciliations/records?partner=&period=                what the ledger settled, as CSV, the same for both
+    GET  /cases?partner=&state=&source=&run=    /cases/ageing    /cases/workbook    /cases/{id} with its history
+    POST /cases/{id}/propose {"resolution", "reason", "text"?, "amount_usdr"?}   with a member's token, then, by another
+    POST /cases/{id}/confirm {"text"?}     POST /cases/{id}/reopen {"text"}
+
 Both
     GET  /requests?role=&state=    GET /requests/{id}    GET /requests/{id}/ledger (as the ledger has it, with use)
     GET  /health/live /health/ready /metrics /docs
 """
 
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -80,15 +94,18 @@ from litestar.handlers import BaseRouteHandler
 from landfall.observability import configure_logging, measure_requests, observability_router
 from landfall.serving import serve
 from landfall.settings import Settings, read_settings
+from marketplace.agreeing.controller import CaseController, ReconciliationController
 from marketplace.campaigns.controller import CampaignController, JobController, TemplateController
 from marketplace.card_keys.controller import CardKeyController
 from marketplace.closing.controller import ClosingController, DocumentController
+from marketplace.debts.controller import InvoiceController, NettingController, ObligationController
 from marketplace.openapi import describe_api, static_files
 from marketplace.operator_node import Node, open_node, prepare_database
 from marketplace.operator_problems import HANDLERS, Refusal
 from marketplace.operator_settings import read_operator_settings
 from marketplace.packages.controller import PackageController
 from marketplace.profiles.controller import CodeController, ProfileController
+from marketplace.staff.controller import StaffController
 from marketplace.statements.controller import OwnController, TreasuryController
 from marketplace.storefront.controller import PaymentController, PurchaseController
 from marketplace.subscribers.controller import SubscriberController
@@ -145,10 +162,19 @@ def create_app(settings: Settings | None = None) -> Litestar:
             PaymentController,
             ClosingController,
             DocumentController,
+            ObligationController,
+            InvoiceController,
+            NettingController,
+            StaffController,
+            ReconciliationController,
+            CaseController,
             static_files(),
             observability_router({"database": ping}),
         ],
-        dependencies={"node": Provide(_provide_node, sync_to_thread=False)},
+        dependencies={
+            "node": Provide(_provide_node, sync_to_thread=False),
+            "by": Provide(_provide_caller, sync_to_thread=False),
+        },
         exception_handlers=HANDLERS,
         guards=[require_staff],
         lifespan=[hold_node],
@@ -165,14 +191,21 @@ def _provide_node(state: State) -> Node:
     return node
 
 
-def require_staff(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Let staff in, by the token of the data folder. Raises Refusal `unauthorized`."""
+def _provide_caller(request: Request[Any, Any, Any]) -> str:
+    """Whose token came with the request: the node's own, or a member of staff's."""
+    return str(request.scope["state"]["by"])
+
+
+async def require_staff(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let staff in, by the token of the data folder or a member's own. Raises Refusal `unauthorized`."""
     if handler.opt.get("exclude_from_auth") or connection.scope["path"].startswith(_OPEN_PATHS):
         return
     node: Node = connection.app.state.node
     scheme, _, offered = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(offered.encode(), node.token.encode()):
+    by = await node.staff.identify(offered) if scheme.lower() == "bearer" else None
+    if by is None:
         raise Refusal("unauthorized", "the staff token is missing or wrong")
+    connection.scope["state"]["by"] = by
 
 
 def run(settings: Settings) -> None:

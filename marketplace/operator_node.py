@@ -20,11 +20,14 @@ from landfall.keystore import Keystore
 from landfall.migrations import upgrade
 from landfall.postgres import open_database
 from landfall.settings import Settings
+from marketplace.agreeing.reported import ReportedUsage
+from marketplace.agreeing.service import Agreeing
 from marketplace.campaigns.sending import Sender
 from marketplace.campaigns.service import Campaigns
 from marketplace.card_keys.service import CardKeyImport
 from marketplace.closing.service import Closings
 from marketplace.codes.service import CodePool
+from marketplace.debts.service import Debts
 from marketplace.ledger_link.follower import Follower
 from marketplace.ledger_link.keys import OperatorKeys
 from marketplace.ledger_link.outbox import Outbox
@@ -37,6 +40,7 @@ from marketplace.operator_settings import KEYS_FOLDER, TOKEN_FILE, OperatorSetti
 from marketplace.packages.service import Packages
 from marketplace.payments.providers import OperatorBilling, PaymentProvider, TestProvider
 from marketplace.profiles.service import ProfilePool
+from marketplace.staff.service import Staff
 from marketplace.storefront.delivery import Delivery
 from marketplace.storefront.service import Storefront
 from marketplace.subscribers.reports import CardReports
@@ -82,7 +86,10 @@ class Node(Struct, frozen=True):
     storefront: Storefront
     campaigns: Campaigns
     card_keys: CardKeyImport
+    staff: Staff
+    agreeing: Agreeing
     closings: Closings
+    debts: Debts
 
 
 def prepare_database(settings: Settings) -> str:
@@ -175,7 +182,10 @@ def _assemble(
         storefront=storefront,
         campaigns=Campaigns(database, tasks),
         card_keys=CardKeyImport(database, KeyImport(cards)),
+        staff=Staff(database, token),
+        agreeing=Agreeing(database, ReportedUsage(database, ledger)),
         closings=Closings(own, database, ledger, outbox, tasks),
+        debts=Debts(own, database, ledger, outbox, follower, tasks),
     )
     loops = [outbox.run, follower.run, tasks.run, clock.run]
     if isinstance(carrier, SmppCarrier):

@@ -19,6 +19,8 @@ from settlement.ledger.client import Rejected, Unreachable
 CODES: Final[dict[str, tuple[int, str]]] = {
     "unauthorized": (401, "Send the staff token as Authorization: Bearer …; it is in staff.token of the data folder."),
     "bad-signature": (401, "Sign id.timestamp.body with the shared secret (Standard Webhooks)."),
+    "not-permitted": (403, "Use the token of whoever may do this."),
+    "four-eyes": (403, "Have another member of staff confirm it, with a token of their own."),
     "not-found": (404, "Check the id."),
     "wrong-state": (409, "Read its state; see the node's API page for what follows what."),
     "already-exists": (409, "Choose another, or read the one there is."),

@@ -7,7 +7,7 @@ LANDFALL_OPERATOR_URL (default: the settings' host and port) and the staff token
 
 import typer
 
-from marketplace.operator_cli import buying, node, ota, requests, selling, settling
+from marketplace.operator_cli import agreeing, buying, node, ota, requests, selling, settling, staff
 from marketplace.operator_cli.calling import read_amount
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
@@ -24,5 +24,12 @@ app.add_typer(buying.subscribers, name="subscribers")
 app.add_typer(buying.app)
 app.add_typer(ota.app, name="ota")
 app.add_typer(settling.documents, name="documents")
+app.add_typer(settling.obligations, name="obligations")
+app.add_typer(settling.invoices, name="invoices")
+app.add_typer(settling.netting, name="netting")
+app.add_typer(staff.staff, name="staff")
+app.add_typer(agreeing.app)
+app.add_typer(agreeing.records, name="records")
+app.add_typer(agreeing.cases, name="cases")
 
 __all__ = ["app", "read_amount"]

@@ -15,12 +15,14 @@ Nothing is changed and nothing is sent: what to do about a difference is a dispu
 from settlement.reconciliation.files import read_records, read_rules
 from settlement.reconciliation.matching import Reconciliation, reconcile
 from settlement.reconciliation.model import BREAKS, Break, Kind, Report, Rules, Step, Tally, Via
-from settlement.reconciliation.page import render_page
+from settlement.reconciliation.page import AgedCases, CaseLine, render_page
 from settlement.reconciliation.report import list_breaks, summarise
 
 __all__ = [
     "BREAKS",
+    "AgedCases",
     "Break",
+    "CaseLine",
     "Kind",
     "Reconciliation",
     "Report",

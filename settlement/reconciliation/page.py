@@ -1,8 +1,10 @@
 """A report as one HTML page that needs nothing from elsewhere: what fits, what does not, how old, and the worst."""
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from jinja2 import Environment, PackageLoader
+from msgspec import Struct
 
 from settlement.money import format_sdrt
 from settlement.reconciliation.model import BREAKS, Kind, Report
@@ -11,11 +13,46 @@ SHOWN: Final = 500
 """Breaks on the page; the JSON report and the file of breaks have more."""
 
 
-def render_page(report: Report) -> str:
-    """The report as HTML; whatever the records contain is shown as text."""
+class AgedCases(Struct, frozen=True):
+    """What somebody still has to end, so many days old, by how far it has come."""
+
+    days: str
+    cases: int
+    states: Mapping[str, int]
+    at_stake: int
+
+
+class CaseLine(Struct, frozen=True):
+    """A difference that is being worked on: how it should end, who said so, who confirmed."""
+
+    case: str
+    kind: str
+    key: str
+    days: int
+    at_stake: int
+    state: str
+    resolution: str | None
+    reason: str | None
+    proposed_by: str | None
+    confirmed_by: str | None
+
+
+def render_page(
+    report: Report,
+    *,
+    title: str = "Reconciliation",
+    aged: Sequence[AgedCases] = (),
+    cases: Sequence[CaseLine] = (),
+) -> str:
+    """The report as HTML; whatever the records contain is shown as text.
+
+    With `aged` and `cases` it tells what is being done about it.
+    """
     environment = Environment(autoescape=True, loader=PackageLoader(__package__, ""))
     environment.filters |= {"sdrt": _sdrt, "shade": _shade, "dash": _dash, "also": _also}
-    return environment.get_template("page.html").render(r=report, breaks=report.breaks[:SHOWN])
+    return environment.get_template("page.html").render(
+        r=report, breaks=report.breaks[:SHOWN], title=title, aged=aged, cases=cases[:SHOWN], cases_in_all=len(cases)
+    )
 
 
 def _sdrt(amount: int | None) -> str:
