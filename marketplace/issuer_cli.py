@@ -41,8 +41,10 @@ from settlement.ledger.settling import AttestReserves, DecideDispute
 from settlement.ledger.state import Dispute
 from settlement.ledger.trust import Untrusted
 from settlement.money import format_sdrt
+from settlement.netting.model import HUB, Method
 
 PARTY_FILE: Final = "issuer.json"
+DAY_MS: Final = 86_400_000
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
 
@@ -227,6 +229,79 @@ def decide(
     Example: landfall issuer decide 01890a5d-ac96-774b-bcce-b302099a8057 12.5
     """
     emit(_submit(ledger_url, ledger_key, DecideDispute, dispute=dispute, award=read_amount(award)), as_json)
+
+
+@app.command("net")
+def net_obligations(
+    ledger_url: Url,
+    ledger_key: Vkey,
+    method: Annotated[Method, typer.Option(help="Only lower debts that exist, or put a hub between all.")],
+    hub: Annotated[
+        str | None, typer.Option(help="With novation: the operator in the middle, who must consent.")
+    ] = None,
+    caps: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="CSV debtor,creditor,cap: the most that is netted.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A,B: nothing between these two takes part.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=30, help="How long the operators may take to consent.")] = 7,
+    due_days: Annotated[int, typer.Option(min=1, max=366, help="With novation: when the new debts are due.")] = 30,
+    picture: Annotated[Path | None, typer.Option(help="Draw before and after into this file, .svg or .html.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, propose nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Net the open obligations of all operators: propose cycles, which their parties consent to.
+
+    Nobody's net position changes. An entry holds 700 obligations: a larger netting is proposed as several cycles, each
+    balanced in itself. What stands in a cycle that still waits for consents takes no part, so it may be run again.
+
+    Example: landfall issuer net --method setoff --dry-run
+    """
+    from marketplace.issuer_netting import NettingPlan, ProposedCycle, find_taken, plan, propose
+    from settlement.cli import read_pairs
+    from settlement.netting import Terms, read_caps
+    from settlement.netting.picture import draw
+
+    if (method is Method.NOVATION) != (hub is not None):
+        raise IssuerError("--hub names the operator in the middle of a novation: give it with --method novation only")
+    terms = Terms(caps=read_caps(caps) if caps else {}, excluded=read_pairs(exclude or []), hub=hub or HUB)
+
+    async def work() -> tuple[NettingPlan, list[ProposedCycle]]:
+        client = LedgerClient(
+            ledger_url, log=VerifierKey.parse(ledger_key), signer=_keys().signer(), operator=_party().id
+        )
+        async with client as issuer:
+            found = plan(await issuer.obligations(state="open"), method, terms, await find_taken(issuer))
+            now = int(datetime.now(UTC).timestamp() * 1000)
+            until, due = now + days * DAY_MS, now + (days + due_days) * DAY_MS
+            return found, [] if dry_run else await propose(issuer, found, until_ms=until, due_ms=due)
+
+    try:
+        found, proposed = asyncio.run(work())
+    except (Rejected, Unreachable, Untrusted) as error:
+        raise IssuerError(str(error)) from None
+    if picture is not None:
+        draw(list(found.debts), found.netting, picture, hub=terms.hub)
+    netting = found.netting
+    summary = {
+        "method": netting.method.value,
+        "obligations": len(found.debts),
+        "gross_before": netting.gross_before,
+        "gross_after": netting.gross_after,
+        "saved_percent": netting.saved_percent,
+        "cycles": len(found.cycles),
+    }
+    if as_json:
+        emit({**summary, "proposed": proposed}, as_json=True)
+        return
+    amounts = {"gross_before": format_sdrt(netting.gross_before), "gross_after": format_sdrt(netting.gross_after)}
+    emit({**summary, **amounts}, title="Nothing was proposed" if dry_run or not proposed else "Proposed")
+    if proposed:
+        emit(
+            [
+                {"cycle": str(one.id), "obligations": one.obligations, "waits for": ", ".join(one.parties)}
+                for one in proposed
+            ]
+        )
 
 
 @app.command()

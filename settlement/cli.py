@@ -63,7 +63,7 @@ def net_debts(
     debtor and creditor are added up.
     """
     debts = read_debts(file)
-    terms = Terms(caps=read_caps(caps) if caps else {}, excluded=_pairs(exclude or []), hub=hub)
+    terms = Terms(caps=read_caps(caps) if caps else {}, excluded=read_pairs(exclude or []), hub=hub)
     netting = net(debts, method, terms)
     verify(debts, netting, terms)
     if picture is not None:
@@ -74,7 +74,8 @@ def net_debts(
         _show(debts, netting)
 
 
-def _pairs(texts: list[str]) -> frozenset[tuple[str, str]]:
+def read_pairs(texts: list[str]) -> frozenset[tuple[str, str]]:
+    """Pairs written as A,B. Raises LandfallError."""
     pairs = []
     for text in texts:
         names = [name.strip() for name in text.split(",")]

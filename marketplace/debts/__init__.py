@@ -1,0 +1,1 @@
+"""Debts outside of escrow: invoices uploaded and confirmed, obligations paid, netting cycles consented to."""
