@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from litestar import Controller, Request, Response, get
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
+from msgspec import Meta
 
 from marketplace.access.caller import BearerAuthentication, Caller, require_overseer
 from marketplace.ledger_node import Node
@@ -13,7 +14,7 @@ from marketplace.log.events import stream_events
 from marketplace.log.repository import is_party, list_entries
 from marketplace.openapi import BEARER
 from marketplace.problems import ProblemError
-from settlement.ledger.api import PAGE, Entry, Page, Path, Proof
+from settlement.ledger.api import MAX_HISTORY, PAGE, Entry, History, Page, Path, Proof
 from settlement.ledger.merkle import MAX_SIZE, ProofError
 from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileError, parse_tile_path
 
@@ -24,6 +25,7 @@ FLEETING: Final = "public, max-age=60"
 OCTETS: Final = "application/octet-stream"
 
 Size = Annotated[int, QueryParameter(ge=1, le=MAX_SIZE)]
+Sizes = Annotated[list[Annotated[int, Meta(ge=1, le=MAX_SIZE)]], QueryParameter(min_items=2, max_items=MAX_HISTORY)]
 After = Annotated[int, QueryParameter(ge=-1, le=MAX_SIZE, description="Index of the last entry seen; -1 for none.")]
 
 
@@ -63,6 +65,17 @@ class PublicLogController(Controller):
         """
         try:
             return await node.prover.prove_consistency(old, new)
+        except (ProofError, LookupError, TileError) as error:
+            raise ProblemError("not-found", str(error)) from None
+
+    @get(Path.HISTORY, summary="Prove that several checkpoints are one history")
+    async def history(self, node: Node, sizes: Sizes) -> History:
+        """What `/v1/proofs/consistency` gives for each two neighbours of `sizes` (ascending, 2 to 64), in one answer.
+
+        Example: `curl '…/v1/proofs/history?sizes=1000&sizes=2500&sizes=2600'`
+        """
+        try:
+            return await node.prover.prove_history(sizes)
         except (ProofError, LookupError, TileError) as error:
             raise ProblemError("not-found", str(error)) from None
 

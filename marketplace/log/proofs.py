@@ -4,14 +4,15 @@ What is proven is always a committed tree, and its root is signed only as such. 
 these never change, so those that were asked for are kept: of two proofs in a row, most is the same.
 """
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from msgspec import structs
 
 from settlement.ledger import checkpoint
-from settlement.ledger.api import Proof, Receipt
+from settlement.ledger.api import History, Proof, Receipt
 from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.merkle import HASH_BYTES, Frontier, Node, consistency_proof, inclusion_proof
 from settlement.ledger.note import Signer, parse_note
@@ -21,6 +22,7 @@ from settlement.ledger.tiles import TileReader, tile_of_node
 CACHED_NODES: Final = 16_384
 """Some 4 MB; a proof takes a few dozen."""
 
+T = TypeVar("T")
 Place = tuple[int, int]
 """Height and index of a complete subtree."""
 
@@ -51,12 +53,26 @@ class Prover:
         """The tree of `new` entries continues that of `old`. Raises ProofError or LookupError where it cannot be."""
         return await self._prove(lambda node: consistency_proof(old, new, node), new)
 
+    async def prove_history(self, sizes: Sequence[int]) -> History:
+        """The trees of these ascending sizes continue each other. Raises ProofError or LookupError where not."""
+
+        def prove(node: Node) -> list[list[bytes]]:
+            return [consistency_proof(old, new, node) for old, new in itertools.pairwise(sizes)]
+
+        note, proofs = await self._prove_to(prove, sizes[-1])
+        return History(note, tuple(map(_in_hex, proofs)))
+
     async def _prove(self, prove: Callable[[Node], list[bytes]], size: int) -> Proof:
+        note, proof = await self._prove_to(prove, size)
+        return Proof(note, _in_hex(proof))
+
+    async def _prove_to(self, prove: Callable[[Node], T], size: int) -> tuple[str, T]:
+        """The signed checkpoint of `size` entries, and what `prove` makes of that tree's nodes."""
         edge = _right_edge(size)
         node = await self._load([*_asked_for(prove), *edge], size)
         root = Frontier(size, tuple(node(*place) for place in edge)).root()
         note = checkpoint.sign(Checkpoint(self._signer.verifier.name, size, root), self._signer)
-        return Proof(note.decode(), _in_hex(prove(node)))
+        return note.decode(), prove(node)
 
     async def _load(self, places: Iterable[Place], size: int) -> Node:
         """The nodes at these places of the tree of `size` entries. Raises LookupError where it is not committed."""

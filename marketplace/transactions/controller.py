@@ -91,5 +91,5 @@ async def _answer_one(node: LedgerNode, raw: bytes) -> Response[bytes]:
     [answer] = await submit_when_room(node.sequencer, [raw])
     if isinstance(answer, Rejection):
         raise ProblemError(answer.code, answer.detail)
-    receipt = await node.prover.prove_receipt(answer, await node.sequencer.checkpoint())
+    receipt = await node.prover.prove_receipt(answer, node.sequencer.covering_checkpoint())
     return Response(msgspec.json.encode(receipt), status_code=201, media_type="application/json")

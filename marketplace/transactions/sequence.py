@@ -69,7 +69,7 @@ async def answer_sequence(sequencer: Sequencer, pieces: AsyncIterator[list[bytes
             excess = Rejection("too-large", f"a sequence has at most {MAX_SEQUENCE} lines: the rest was not read")
             answered += encode_answers([excess])
             break
-    answered += _encoder.encode(Answer(checkpoint=await sequencer.checkpoint()))
+    answered += _encoder.encode(Answer(checkpoint=sequencer.covering_checkpoint()))
     answered += b"\n"
     return bytes(answered)
 

@@ -27,6 +27,10 @@ MAX_PAGE: Final = 1000
 """Rows of a page unless asked otherwise, and at most."""
 
 
+MAX_HISTORY: Final = 64
+"""Sizes whose trees are proven to be one history in one call: what some seconds of full load show a client."""
+
+
 class Path:
     """The API's paths."""
 
@@ -49,6 +53,7 @@ class Path:
     PAYLOADS: Final = "/v1/payloads"
     INCLUSION: Final = "/v1/proofs/inclusion"
     CONSISTENCY: Final = "/v1/proofs/consistency"
+    HISTORY: Final = "/v1/proofs/history"
     CHECKPOINT: Final = "/checkpoint"
     TILE: Final = "/tile"
 
@@ -150,3 +155,10 @@ class Proof(Struct, frozen=True):
 
     checkpoint: str
     hashes: tuple[str, ...]
+
+
+class History(Struct, frozen=True):
+    """Consistency proofs between neighbours of some sizes, up to `checkpoint`, each as in `Proof`."""
+
+    checkpoint: str
+    proofs: tuple[tuple[str, ...], ...]

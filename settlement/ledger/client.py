@@ -12,6 +12,7 @@ answer is learnt by sending the same octets again, which is safe: the ledger giv
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -29,9 +30,11 @@ from settlement.ledger import api, merkle
 from settlement.ledger.api import (
     JOSE,
     JOSE_SEQUENCE,
+    MAX_HISTORY,
     MAX_SEQUENCE,
     Answer,
     Entry,
+    History,
     Page,
     Path,
     Problem,
@@ -110,7 +113,7 @@ class LedgerClient:
         self.log = log
         self.operator = operator
         self.signer = signer
-        self._trust = Trust(log, self._fetch_consistency, seen)
+        self._trust = Trust(log, self._fetch_history, seen)
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._http = httpx.AsyncClient(base_url=url, timeout=60.0, limits=limits)
         self._token: tuple[str, float] = ("", 0.0)
@@ -222,9 +225,16 @@ class LedgerClient:
         await self._trust.settle()
         return shown
 
-    async def _fetch_consistency(self, old: int, new: int) -> list[bytes]:
-        proof = await self._get(Path.CONSISTENCY, Proof, {"old": old, "new": new})
-        return [bytes.fromhex(node) for node in proof.hashes]
+    async def _fetch_history(self, sizes: Sequence[int]) -> list[list[bytes]]:
+        proofs: list[tuple[str, ...]] = []
+        try:
+            for first in range(0, len(sizes) - 1, MAX_HISTORY - 1):  # the last size of one call begins the next
+                history = await self._get(Path.HISTORY, History, {"sizes": sizes[first : first + MAX_HISTORY]})
+                proofs += history.proofs
+        except Rejected:  # an older ledger proves two at a time
+            pairs = [{"old": old, "new": new} for old, new in itertools.pairwise(sizes)]
+            proofs = [(await self._get(Path.CONSISTENCY, Proof, pair)).hashes for pair in pairs]
+        return [[bytes.fromhex(node) for node in proof] for proof in proofs]
 
     async def settle(self) -> None:
         """Wait until every checkpoint shown so far is proven to be one history. Raises Untrusted, Unreachable."""
@@ -471,7 +481,7 @@ class LedgerClient:
         raise Unreachable(f"{method} {self._http.base_url}{path}: {ATTEMPTS} attempts failed, the last with {last}")
 
     async def _get(
-        self, path: str, shape: type[T], params: Mapping[str, str | int] | None = None, *, authorised: bool = False
+        self, path: str, shape: type[T], params: Mapping[str, Any] | None = None, *, authorised: bool = False
     ) -> T:
         return _read(await self._call("GET", path, params=params or {}, authorised=authorised), shape)
 

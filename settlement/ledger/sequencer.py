@@ -114,6 +114,7 @@ class Sequencer:
         self._arrived = asyncio.Event()
         self._clock = ClockGuard()
         self._halted: str | None = None
+        self._head = Head()
         self._notes: tuple[int, str] = (-1, "")
         self._committed = asyncio.Condition()
         self._committing = asyncio.Lock()
@@ -125,7 +126,7 @@ class Sequencer:
 
     async def start(self) -> None:
         """Begin to take turns and to listen for other processes' commits."""
-        head = await self.store.head()
+        self._head = head = await self.store.head()
         self._size, self._epoch = head.size, head.epoch
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._listen())]
 
@@ -204,6 +205,10 @@ class Sequencer:
         """The signed note of the committed head. It is a function of the head, so every process signs the same."""
         return self._note(await self.store.head())
 
+    def covering_checkpoint(self) -> str:
+        """The signed note of the head after the last turn here: it covers every receipt that `submit` has returned."""
+        return self._note(self._head)
+
     def _note(self, head: Head) -> str:
         if self._notes[0] != head.size:
             note = checkpoint.sign(Checkpoint(self.origin, head.size, head.root), self._note_signer)
@@ -251,9 +256,10 @@ class Sequencer:
             try:
                 with TURNS.time():
                     async with self.store.turn() as turn:
-                        answers, size = await self._run(turn, batch)
+                        answers, head = await self._run(turn, batch)
+                self._head = head
                 BATCHES.observe(len(batch))
-                await self._announce(size)
+                await self._announce(head.size)
             except (ClockJumpError, Fenced) as error:
                 self._halted = str(error)
             except LOST:
@@ -262,7 +268,7 @@ class Sequencer:
                 return answers
         return [Rejection("overloaded", self._halted or "the ledger is stopping")] * len(batch)
 
-    async def _run(self, turn: Turn, batch: list[Verified]) -> tuple[list[Receipt | Rejection], int]:
+    async def _run(self, turn: Turn, batch: list[Verified]) -> tuple[list[Receipt | Rejection], Head]:
         """Decide a batch inside a turn and write what it did. The commit is the turn's."""
         turn.require_epoch(self._epoch)
         head: Head = turn.head
@@ -290,12 +296,12 @@ class Sequencer:
             else:
                 answers.append(effects)
         if not entries:
-            return answers, head.size
+            return answers, head
         digested = self._state_digest(execution, head, now, entries)
         frontier, tree_rows = head.frontier.extend([entry.leaf for entry in entries])
         await turn.write(entries, tree_rows, state, readers)
         await turn.move_head(execution.size, now, execution.chain, frontier.to_bytes(), digested)
-        return answers, execution.size
+        return answers, Head(execution.size, now, execution.chain, frontier, digested, head.epoch)
 
     def _state_digest(self, execution: Execution, head: Head, now: int, entries: list[StoredEntry]) -> int:
         """Append a digest leaf when one is due; returns the size at the last one."""

@@ -1,6 +1,7 @@
 """Reading: searches and pages, events as they become durable, and a log that anybody can check from outside."""
 
 import asyncio
+import itertools
 from contextlib import aclosing
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from settlement.ledger.api import Entry, OperatorView, Page, Path, Proof
+from settlement.ledger.api import Entry, History, OperatorView, Page, Path, Proof
 from settlement.ledger.client import message_of
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import inclusion_proof, leaf_hash, root, verify_inclusion
@@ -207,6 +208,17 @@ async def test_an_entry_of_ones_own_is_proven_in_any_later_tree(ledger: LedgerWo
             verify_inclusion(leaf, entry.index, size, hashes, shown.root)
         beyond = await member.get(Path.INCLUSION, index=entry.index, size=head.size + 1_000_000)
         assert beyond.status_code == 404
+
+
+async def test_several_checkpoints_are_proven_one_history_in_one_answer(ledger: LedgerWorld) -> None:
+    async with ledger.operator() as member, httpx.AsyncClient(base_url=ledger.url) as http:
+        await member.publish()
+        sizes = list(range(1, (await member.client.checkpoint()).size + 1))[-64:]
+        history = decode(await http.get(Path.HISTORY, params={"sizes": sizes}), History)
+        pairs = list(itertools.pairwise(sizes))
+        alone = [decode(await http.get(Path.CONSISTENCY, params={"old": old, "new": new}), Proof) for old, new in pairs]
+        assert history.proofs == tuple(proof.hashes for proof in alone)
+        assert history.checkpoint == alone[-1].checkpoint
 
 
 async def test_the_node_tells_its_health_its_numbers_and_its_api(ledger: LedgerWorld) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -24,14 +25,16 @@ class Log:
             for index in range(size)
         ]
         self.asked = 0
+        self.begun = asyncio.Event()
 
     def note(self, size: int, signer: Signer = SIGNER) -> str:
         return checkpoint.sign(Checkpoint(ORIGIN, size, merkle.root(self.leaves[:size])), signer).decode()
 
-    async def prove(self, old: int, new: int) -> list[bytes]:
+    async def prove(self, sizes: Sequence[int]) -> list[list[bytes]]:
         self.asked += 1
+        self.begun.set()
         await asyncio.sleep(0)
-        return merkle.consistency_proof(old, new, lambda height, index: self._node(height, index))
+        return [merkle.consistency_proof(old, new, self._node) for old, new in itertools.pairwise(sizes)]
 
     def _node(self, height: int, index: int) -> bytes:
         return merkle.root(self.leaves[index << height : (index + 1) << height])
@@ -69,6 +72,29 @@ async def test_a_fork_shown_while_a_proof_is_under_way_is_found() -> None:
         await show_all(trust, [log.note(40), fork.note(70), log.note(90)])
 
 
+async def test_two_trees_of_one_size_are_evidence_while_a_proof_is_under_way() -> None:
+    log, fork = Log(100), Log(100, "other", shared=50)
+    trust = trust_in(log)
+    trust.show(log.note(40))
+    trust.show(log.note(100))
+    settling = asyncio.create_task(trust.settle())
+    await log.begun.wait()
+    trust.show(fork.note(100))
+    await settling
+    with pytest.raises(Untrusted, match="not one history"):
+        await trust.settle()
+
+
+async def test_what_is_shown_within_a_moment_is_linked_by_one_call() -> None:
+    log = Log(300)
+    trust = trust_in(log)
+    for size in range(1, 200):
+        trust.show(log.note(size))
+        await asyncio.sleep(0)
+    await trust.settle()
+    assert (log.asked, trust.seen and trust.seen.size) == (1, 199)
+
+
 async def test_two_trees_of_one_size_are_evidence_at_once() -> None:
     log, fork = Log(10), Log(10, "other")
     trust = trust_in(log)
@@ -95,11 +121,11 @@ async def test_a_checkpoint_by_another_key_is_refused() -> None:
 async def test_a_proof_that_cannot_be_had_now_is_asked_for_again() -> None:
     log = Log(30)
 
-    async def fail_once(old: int, new: int) -> list[bytes]:
+    async def fail_once(sizes: Sequence[int]) -> list[list[bytes]]:
         if not log.asked:
             log.asked += 1
             raise ConnectionError("the ledger is away")
-        return await log.prove(old, new)
+        return await log.prove(sizes)
 
     trust = Trust(SIGNER.verifier, fail_once)
     trust.show(log.note(10))
