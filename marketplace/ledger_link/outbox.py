@@ -141,6 +141,9 @@ class Outbox:
             if isinstance(answer, Rejection) and await self._is_early(answer):
                 await asyncio.sleep(PAUSE_S)
                 break  # those behind it wait too: their order is kept
+            if isinstance(answer, Rejection) and answer.code == "unknown-key":
+                # This operator may have been admitted after the answer, and before the look at its keys.
+                [answer] = await self._send([stored])
             if isinstance(answer, Rejection) and answer.code == "expired":
                 await self._renew(stored)
                 answered = True

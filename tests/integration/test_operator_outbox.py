@@ -21,9 +21,10 @@ from marketplace.ledger_link.tasks import Later, Tasks
 from marketplace.operator_database import Database, scalar
 from marketplace.operator_node import MIGRATIONS
 from settlement.ledger.api import Entry, Receipt
+from settlement.ledger.client import LedgerClient
 from settlement.ledger.messages import AddKey, Message, PublishOffer, WithdrawOffer
 from settlement.ledger.rejections import Rejection
-from settlement.ledger.state import Request
+from settlement.ledger.state import Key, Request
 from tests.integration.ledger_world import Keys, LedgerWorld, Member, make_terms
 
 
@@ -252,3 +253,27 @@ async def test_a_task_runs_until_it_succeeds_and_once(db: Database) -> None:
     await asyncio.sleep(0.3)
     running.cancel()
     assert runs == ["one"] * 3
+
+
+async def test_who_is_admitted_between_an_answer_and_a_look_at_its_keys_is_not_given_up(
+    ledger: LedgerWorld, db: Database
+) -> None:
+    name, keys = f"late-{secrets.token_hex(4)}", Keys()
+
+    class Client(LedgerClient):
+        admitted = False
+
+        async def operator_keys(self, operator: str) -> tuple[Key, ...]:
+            if not self.admitted:
+                self.admitted = True
+                await ledger.admit(name, keys=keys)
+            return await super().operator_keys(operator)
+
+    async with Client(ledger.url, log=ledger.log, signer=keys.signer, operator=name) as client:
+        node = Node(db, Member(name, keys, client))
+        offer = node.make_offer()
+        await node.enqueue(offer, "summer")
+        while not await node.outbox.flush():
+            pass
+        [(_, answer)] = node.answers
+    assert isinstance(answer, Receipt), answer
