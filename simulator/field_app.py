@@ -71,8 +71,8 @@ from simulator.hlr import HlrRefusalError, SubscriberConflictError
 from simulator.network import Network
 from simulator.webhook import Webhooks
 
-# The server answers in milliseconds once it listens; a port that stays dead this long is taken or forbidden.
-LISTEN_TIMEOUT_S = 10.0
+# It listens within a second, on a machine full of tests within ten; what stays dead longer is taken or forbidden.
+LISTEN_TIMEOUT_S = 60.0
 
 
 class NetworkAccess(msgspec.Struct, frozen=True):

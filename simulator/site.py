@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from csv import DictReader
@@ -43,7 +44,7 @@ from simulator.hlr import Hlr
 from simulator.kept_network import KeptHlr, LoggedNetwork
 from simulator.node_api import NodeApi
 from simulator.osmo_hlr import run_osmo_hlr
-from simulator.processes import HOST, Node, Nodes
+from simulator.processes import HOST, Node, NodeError, Nodes
 from simulator.site_keys import SiteKeys, open_keys
 from simulator.smsc import Faults, Smsc
 from simulator.world import Operator, World
@@ -56,8 +57,8 @@ FOUNDED: Final = "private/founded"
 PROCESSES_FILE: Final = "private/processes.json"
 DIGEST_INTERVAL: Final = 500
 LEDGER_WORKERS: Final = 2
-SEAL_WAIT_S: Final = 60.0
-"""Nodes make their sealing keys known by themselves, once they are admitted."""
+SEAL_WAIT_S: Final = 180.0
+"""Nodes make their sealing keys known by themselves, once they are admitted: in a second, or on a busy machine ten."""
 
 Tell = Callable[[str], None]
 
@@ -420,12 +421,14 @@ async def _admit(site: Site, parties: dict[str, Party]) -> None:
             signed = site.signers[operator.number].sign(message)
             with suppress(Rejected):  # it is there already: a founding that was broken off goes on
                 await site.issuer.send(signed)
-    async with asyncio.timeout(SEAL_WAIT_S):
-        for operator in site.world.operators:
-            while not any(key.purpose == "seal" for key in await site.issuer.operator_keys(operator.id)):
-                if site.given is None:
-                    site.processes.check()
-                await asyncio.sleep(0.1)
+    until = time.monotonic() + SEAL_WAIT_S
+    for operator in site.world.operators:
+        while not any(key.purpose == "seal" for key in await site.issuer.operator_keys(operator.id)):
+            if site.given is None:
+                site.processes.check()
+            if time.monotonic() > until:
+                raise NodeError(f"{operator.id} has made no sealing key known in {SEAL_WAIT_S:.0f} s; see its log")
+            await asyncio.sleep(0.1)
 
 
 async def _tolerate(client: LedgerClient, message: Admit, code: str) -> None:
