@@ -58,15 +58,19 @@ def _plain(cell: Cell, column: Column) -> str:
 
 def write_xlsx(document: Document, page: Page, words: Words) -> bytes:
     """The workbook: what the document is, then each table."""
+    return write_workbook(page, words, author=page.parties[0][1].legal_name, made_on=document.issued_on)
+
+
+def write_workbook(page: Page, words: Words, *, author: str, made_on: date) -> bytes:
+    """A page as a workbook: a cover, then each table on a sheet."""
     octets = io.BytesIO()
     streamed = max(len(table.rows) for table in page.tables) >= STREAMED_ROWS
     book = xlsxwriter.Workbook(octets, {"constant_memory": True} if streamed else {"in_memory": True})
-    issued = document.issued_on
     book.set_properties(
         {
             "title": f"{page.title} {page.number}".strip(),
-            "author": page.parties[0][1].legal_name,
-            "created": datetime(issued.year, issued.month, issued.day),  # noqa: DTZ001 - the format has no zone
+            "author": author,
+            "created": datetime(made_on.year, made_on.month, made_on.day),  # noqa: DTZ001 - the format has no zone
         }
     )
     _Book(book, words).write(page)

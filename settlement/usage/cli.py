@@ -137,31 +137,38 @@ def rate_in_bulk(
         typer.Option(help="Run on Spark: its master, as local[4] or spark://host:7077; else on DuckDB here."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write each record with its charge here, as Parquet.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Write each record and its charge here: .parquet, .csv, or .xlsx with sums.", dir_okay=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document; amounts are µSDRt.")] = False,
 ) -> None:
     """Rate millions of records by metered tariffs, and sum them up by partner, service and month.
 
-        landfall usage rate october.parquet --tariff IOT-7=tariff-peak-tiers.json --out rated.parquet
+        landfall usage rate october.parquet --tariff IOT-7=tariff-peak-tiers.json --out rated.xlsx
 
     Columns: partner, request, tariff (a NAME), position (order within the request), service (data, voice, message),
     start (minutes since 1970, UTC), offset (minutes), units (octets, seconds, messages), continues (true for a further
     part of the call before). Every record costs what the ledger charges for it, where escrow suffices. `landfall rate`
     tells how one request's amount came about.
     """
-    from settlement.usage.bulk import check_rateable, connect, rate_records, read_records, sum_up  # ibis takes a second
+    # ibis takes a second to load
+    from settlement.usage.bulk import check_rateable, connect, rate_records, read_records, sum_up, tell
+    from settlement.usage.rated_files import check_ending, write_rated
 
+    if out is not None:
+        check_ending(out)
     tariffs = _read_metered(tariff)
     connection = connect() if spark is None else connect("spark", **{"spark.master": spark})
     with Console(stderr=True).status("rating …"):
         table = read_records(connection, records)
-        check_rateable(table, tariffs)
-        rated = rate_records(table, tariffs)
-        if out is not None:
-            connection.to_parquet(rated, str(out))
-            rated = connection.read_parquet(str(out))
-        sums = connection.to_pyarrow(sum_up(rated)).to_pylist()
+        try:
+            check_rateable(table, tariffs)
+            rated = rate_records(table, tariffs)
+            sums = write_rated(connection, rated, out) if out else connection.to_pyarrow(sum_up(rated)).to_pylist()
+        except LandfallError:
+            raise
+        except Exception as error:  # each engine has errors of its own: a cell that is no number, a sum past 64 bits
+            raise LandfallError(f"{records}: cannot be rated: {tell(error)}") from None
     if inexact := [row for row in sums if not row["exact"]]:
         told = ", ".join(f"{row['partner']} {row['service']} {row['period']}" for row in inexact[:5])
         raise LandfallError(f"sums reach 2^53 and are not exact: {told}. Rate these requests with `landfall rate`")

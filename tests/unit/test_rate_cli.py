@@ -1,9 +1,11 @@
 """`landfall rate`: amounts with their derivation, and errors that name file, record and field."""
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
+import openpyxl
 import polars
 import pytest
 from typer.testing import CliRunner
@@ -116,3 +118,59 @@ def test_a_file_of_records_is_rated_in_bulk(tmp_path: Path) -> None:
     assert "no metered tariff" in str(told.exception)
     told = runner.invoke(app, [*arguments[:2], "--tariff", f"other={tmp_path / 'plain.json'}"])
     assert "tariff 'plain'" in str(told.exception)
+
+
+@pytest.fixture
+def bulk(tmp_path: Path) -> list[str]:
+    """Arguments that rate three records, the last of the first request."""
+    (tmp_path / "plain.json").write_bytes(msgspec.json.encode(Metered(block_price=3, event_price=5)))
+    header = "partner,request,tariff,position,service,start,offset,units,continues\n"
+    lines = ["P2,R2,plain,1,message,29000000,0,2,false", "P1,R1,plain,2,data,29000001,60,1024,false"]
+    lines += ["P1,R1,plain,1,data,29000000,60,1,false"]
+    (tmp_path / "use.csv").write_text(header + "\n".join(lines) + "\n")
+    return ["rate", str(tmp_path / "use.csv"), "--tariff", f"plain={tmp_path / 'plain.json'}"]
+
+
+def test_rated_records_come_as_a_workbook_with_their_sums_and_as_csv(tmp_path: Path, bulk: list[str]) -> None:
+    octets = []
+    for _ in range(2):
+        result = runner.invoke(app, [*bulk, "--out", str(tmp_path / "rated.xlsx")])
+        assert result.exit_code == 0, result.output
+        octets.append((tmp_path / "rated.xlsx").read_bytes())
+    assert octets[0] == octets[1]
+    book = openpyxl.load_workbook(tmp_path / "rated.xlsx", read_only=True)
+    sums, records = ([list(row) for row in book[name].iter_rows(values_only=True)] for name in ("Sums", "Records"))
+    assert sums[1:] == [
+        ["P1", "data", "2025-02", 2, 1025, 0.000006],
+        ["P2", "message", "2025-02", 1, 2, 0.00001],
+        [None, None, None, 3, None, 0.000016],
+    ]
+    assert records[1][:4] == ["P1", "R1", 1, "2025-02-19 22:20 +01:00"]
+    assert [row[-1] for row in records[1:]] == [0.000003, 0.000003, 0.00001]
+    runner.invoke(app, [*bulk, "--out", str(tmp_path / "rated.csv")])
+    assert polars.read_csv(tmp_path / "rated.csv")["charge"].to_list() == [3, 3, 10]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (",1024,", ",much,", "use.csv: .*much"),
+        (",1024,", f",{2**63 - 1},", "use.csv: cannot be rated"),
+        ("P2,", "П2,", "use.csv: cannot be read.*nicode"),
+        ("P2,", "x" * 3_000_000 + ",", "use.csv: cannot be read.{20,400}$"),
+    ],
+)
+def test_what_an_engine_cannot_read_or_rate_is_told_in_a_line(
+    tmp_path: Path, bulk: list[str], old: str, new: str, told: str
+) -> None:
+    text = (tmp_path / "use.csv").read_text().replace(old, new)
+    (tmp_path / "use.csv").write_bytes(text.encode("cp1251"))
+    result = runner.invoke(app, bulk)
+    assert isinstance(result.exception, LandfallError)
+    assert re.search(told, str(result.exception))
+    assert "\n" not in str(result.exception)
+
+
+def test_an_ending_that_says_no_format_is_refused_before_anything_is_rated(tmp_path: Path, bulk: list[str]) -> None:
+    result = runner.invoke(app, [*bulk, "--out", str(tmp_path / "rated.ods")])
+    assert ".parquet, .csv, .xlsx" in str(result.exception)
