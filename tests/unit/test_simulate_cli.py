@@ -1,0 +1,110 @@
+"""`landfall simulate` before anything is started, and the pictures of its report."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from landfall.errors import LandfallError
+from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages
+from simulator.desk import Sending
+from simulator.journal import Journal, Run
+from simulator.journeys import Journeys, Stage
+from simulator.scenario import find_scenario
+from simulator.simulate_cli import simulate
+from simulator.simulation import Plan, start_anew
+from simulator.usage_reports import Group, pack
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(simulate, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_scenarios_are_listed_for_people_and_programs() -> None:
+    assert "one-dishonest-operator" in run("--list")
+    assert {row["scenario"] for row in json.loads(run("--list", "--json"))} >= {"smoke", "smsc-meltdown"}
+
+
+def test_a_description_is_the_same_for_a_seed() -> None:
+    first, again, other = (json.loads(run("smoke", "--describe", "--json", "--seed", seed)) for seed in "112")
+    assert first == again
+    assert first["requests"] != other["requests"]
+    assert sum(operator["guests"] for operator in first["operators"]) == first["requests"]
+
+
+@pytest.mark.parametrize("speed", ["fast", "0", "-3", "inf", "nan"])
+def test_a_speed_that_cannot_be_says_so(speed: str) -> None:
+    with pytest.raises(LandfallError, match="--speed is"):
+        CliRunner().invoke(simulate, ["smoke", "--speed", speed], catch_exceptions=False)
+
+
+def test_only_a_run_is_removed_to_begin_anew(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").touch()
+    with pytest.raises(LandfallError, match="name another --folder"):
+        start_anew(tmp_path)
+    start_anew(tmp_path / "nothing")
+
+
+def test_the_command_that_repeats_a_run_is_told() -> None:
+    name, text, scenario = find_scenario("smoke")
+    plan = Plan(name=name, text=text, scenario=scenario, seed=9, folder=Path("x"))
+    assert plan.command == "landfall simulate smoke --seed 9 --fresh"
+
+
+def test_a_folder_keeps_to_its_run(tmp_path: Path) -> None:
+    journal, mine = Journal(tmp_path), Run(scenario="smoke", seed=1, began_ms=5)
+    assert journal.open(mine, "text").began_ms == 5
+    assert journal.open(Run(scenario="smoke", seed=1, began_ms=7), "text").began_ms == 5, "it began once"
+    for other, text in ((Run(scenario="smoke", seed=2, began_ms=7), "text"), (mine, "other text")):
+        with pytest.raises(LandfallError, match="begin anew with --fresh"):
+            journal.open(other, text)
+
+
+def test_a_step_sees_again_what_it_saw_when_it_was_broken_off(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.open(Run(scenario="smoke", seed=1, began_ms=5), "text")
+    assert journal.restore() is None
+    assert journal.begin(0, {"a": 7}) == journal.begin(0, {"a": 9})
+    journeys = Journeys.plan(np.array([0, -1, 2]), 2)
+    journeys.stage[0] = Stage.ACTIVE
+    journal.finish(0, journal.begin(0, {}), journeys.arrays())
+    kept = journal.restore()
+    assert kept is not None
+    assert kept[0] == 0
+    assert Journeys.restore(kept[1]).stage.tolist() == [Stage.ACTIVE, Stage.UNSERVED, Stage.PLANNED]
+
+
+def test_reports_are_of_one_pair_and_bounded() -> None:
+    groups = [(trip % 2, 5, Group(trip, 1, [])) for trip in range(500)]
+    reports = pack("usage/0", groups)
+    assert sum(len(report.groups) for report in reports) == 500
+    assert len({report.name for report in reports}) == len(reports)
+    assert all(len({group.trip % 2 for group in report.groups}) == 1 for report in reports)
+
+
+NAMES = {"a": "Alfa & Söhne", "b": "<Beta>", "c": "Gamma"}
+
+
+def test_pictures_are_well_formed_and_escape_names() -> None:
+    flows = [("a", "b", 5_000_000), ("a", "c", 1), ("c", "b", 900_000)]
+    sendings = [Sending("usage", 10, 100.0 + n, 0.1 * n) for n in range(5)]
+    steps = [{"planned": 3, "closed": 0}, {"planned": 1, "closed": 2}]
+    pictures = [
+        draw_sankey(flows, NAMES),
+        draw_flow_table(flows, NAMES),
+        draw_load(sendings),
+        draw_latency(sendings),
+        draw_stages(steps, 6),
+        draw_sankey([], NAMES),
+        draw_flow_table([], NAMES),
+        draw_load([]),
+        draw_latency([]),
+        draw_stages([], 6),
+    ]
+    for picture in pictures:
+        assert ElementTree.fromstring(picture).tag.endswith("svg")
