@@ -1,9 +1,10 @@
 """Invoices, obligations and netting over HTTP."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import Controller, get, post
+from litestar.params import Parameter
 from litestar.status_codes import HTTP_202_ACCEPTED
 
 from marketplace.debts.schemas import (
@@ -27,10 +28,13 @@ class ObligationController(Controller):
 
     @get("/")
     async def list_own(
-        self, node: Node, role: Literal["debtor", "creditor"] | None = None, state: ObligationState | None = None
+        self,
+        node: Node,
+        role: Literal["debtor", "creditor"] | None = None,
+        in_state: Annotated[ObligationState | None, Parameter(query="state")] = None,
     ) -> list[Obligation]:
         """List what is owed and is to be had, by default what is open, due first."""
-        return await node.debts.list_obligations(role, state)
+        return await node.debts.list_obligations(role, in_state)
 
     @post("/{obligation:uuid}/pay", status_code=HTTP_202_ACCEPTED)
     async def pay(self, node: Node, obligation: UUID, data: Payment) -> Asked:
@@ -72,9 +76,13 @@ class NettingController(Controller):
     tags = ("debts",)
 
     @get("/")
-    async def list_all(self, node: Node, state: ProposalState | Literal["all"] | None = None) -> list[CycleView]:
+    async def list_all(
+        self,
+        node: Node,
+        in_state: Annotated[ProposalState | Literal["all"] | None, Parameter(query="state")] = None,
+    ) -> list[CycleView]:
         """List cycles with what each does to this operator; by default those that are open."""
-        return await node.debts.list_cycles(state)
+        return await node.debts.list_cycles(in_state)
 
     @post("/{cycle:uuid}/consent", status_code=HTTP_202_ACCEPTED)
     async def consent(self, node: Node, cycle: UUID) -> Asked:
