@@ -12,6 +12,8 @@ from simulator.desk import Sending
 Flow = tuple[str, str, int]
 """Home, visited, µSDRt."""
 WIDTH: Final = 960
+LETTER: Final = 6.6
+"""Width of a letter of the usual size, about."""
 PALETTE: Final = (
     "#2f6fb3 #e08a1e #3a9a5b #c44e52 #7d5fb2 #8c6d4f #d171a6 #5f7f8c #a8a432 #2aa3a3 #4c5fd5 #b5651d".split()
 )
@@ -83,7 +85,7 @@ def draw_flow_table(flows: Sequence[Flow], names: Mapping[str, str]) -> str:
     wide, high, left, top = (WIDTH - 200) / len(visited), 34, 190, 40
     parts = [
         f'<text x="{left + wide * (n + 0.5):.1f}" y="{top - 12}" text-anchor="middle" {_TEXT}>'
-        f"{html.escape(names[name])}</text>"
+        f"{html.escape(_shorten(names[name], wide))}<title>{html.escape(names[name])}</title></text>"
         for n, name in enumerate(visited)
     ]
     sums = {flow[:2]: flow[2] for flow in flows}
@@ -184,6 +186,12 @@ def draw_stages(steps: Sequence[Mapping[str, int]], step_hours: int) -> str:
     return _svg(height, parts, "journeys by stage over the simulated days")
 
 
+def _shorten(text: str, wide: float) -> str:
+    """The text, or as much of it as fits into so many units."""
+    most = int(wide / LETTER)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums: Counter[str] = Counter()
     for name, amount in pairs:
@@ -196,7 +204,7 @@ def _stack(sums: Mapping[str, int], scale: float, gap: int) -> dict[str, float]:
     places, y = {}, 10.0
     for name, amount in sums.items():
         places[name] = y
-        y += max(amount * scale, 1) + max(gap, 30 - amount * scale)
+        y += max(amount * scale, 1) + max(gap, 32 - amount * scale)
     return places
 
 
