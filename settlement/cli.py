@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
+from rich.console import Console
 
 from landfall.cli import emit
 from landfall.errors import LandfallError
@@ -95,7 +96,7 @@ def _show(debts: list[Debt], netting: Netting) -> None:
             "saved": f"{netting.saved_percent:.2f} %",
             "solver": f"{netting.solver_s:.3f} s",
         },
-        title="Netted, and checked: nobody's net position has changed",
+        title="Netted and checked",
     )
     largest = sorted(netting.remaining, key=lambda debt: (-debt.amount, debt))[:SHOWN]
     if largest:
@@ -129,12 +130,18 @@ def reconcile_records(
     of time; then one against several that add up to it exactly. Nothing is changed or sent.
     """
     moment = _moment(as_of)
-    found = reconcile(read_records(ours), read_records(theirs), read_rules(rules) if rules else Rules())
-    report = summarise(found, as_of=moment)
-    if page is not None:
-        _write(page, "--html", render_page(report))
-    if breaks is not None:
-        _write_breaks(breaks, found, moment)
+    agreed = read_rules(rules) if rules else Rules()
+    with Console(stderr=True).status(f"reading {ours} …") as status:
+        here = read_records(ours)
+        status.update(f"reading {theirs} …")
+        there = read_records(theirs)
+        status.update(f"reconciling {here.height:,} records with {there.height:,} …")
+        found = reconcile(here, there, agreed)
+        report = summarise(found, as_of=moment)
+        if page is not None:
+            _write(page, "--html", render_page(report))
+        if breaks is not None:
+            _write_breaks(breaks, found, moment)
     if as_json:
         emit(report, as_json=True)
     else:

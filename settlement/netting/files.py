@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from settlement.encodings import tell_undecodable
 from settlement.money import MoneyError, check_amount, parse_sdrt
 from settlement.netting.model import Debt, NettingError, Pair
 
 MAX_DEBTS: Final = 5_000_000
 """Rows of one file: five times the largest cycle measured, some 3 GB in memory."""
+MAX_COLUMNS: Final = 1000
+"""Columns of a file: three are wanted, an export of a billing system has some dozen."""
 MAX_NAME: Final = 64
 """Characters of an operator's name; ids on the ledger are shorter."""
 
@@ -49,6 +52,9 @@ def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str, int]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
+            line = reader.line_num
+            if len(header) > MAX_COLUMNS:
+                raise NettingError(f"{path}, line 1: {len(header)} columns, at most {MAX_COLUMNS}: is this a table?")
             unit = next((unit for unit in _UNITS if column + unit in header), None)
             if unit is None or not {"debtor", "creditor"} <= set(header):
                 raise NettingError(
@@ -77,8 +83,8 @@ def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str, int]]:
         raise NettingError(f"{path}, line {line}: {error}") from None
     except OSError as error:
         raise NettingError(f"{path} cannot be read ({error.strerror}): name an existing CSV file") from None
-    except UnicodeDecodeError as error:
-        raise NettingError(f"{path}, after line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8") from None
+    except UnicodeDecodeError:
+        raise NettingError(f"{path}, {tell_undecodable(path)}") from None
     except csv.Error as error:
         raise NettingError(f"{path}, after line {line}: no CSV ({error}): check quotes and separators") from None
 
@@ -87,6 +93,8 @@ def _name(text: str, column: str) -> str:
     name = text.strip()
     if not 1 <= len(name) <= MAX_NAME:
         raise MoneyError(f"{column} is {name[:80]!r}: an operator's name has 1 to {MAX_NAME} characters")
+    if not name.isprintable():
+        raise MoneyError(f"{column} is {name!r}: an operator's name has no control characters")
     return name
 
 

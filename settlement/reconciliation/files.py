@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 from polars.exceptions import PolarsError
 
+from settlement.encodings import tell_undecodable
 from settlement.money import MAX_AMOUNT, MICRO, MoneyError, parse_sdrt
 from settlement.reconciliation.model import ReconciliationError, Rules
 
@@ -49,7 +50,8 @@ def read_records(path: Path) -> pl.DataFrame:
     except OSError as error:
         raise ReconciliationError(f"{path} cannot be read ({error.strerror or error}): name an existing file") from None
     except (PolarsError, UnicodeDecodeError) as error:
-        told = _find_ragged(path) or str(error).splitlines()[0][:200]
+        told = tell_undecodable(path) if path.suffix.lower() == ".csv" else None
+        told = told or _find_ragged(path) or str(error).splitlines()[0][:200]
         raise ReconciliationError(f"{path} is no CSV in UTF-8 or Parquet file that can be read: {told}") from None
     if frame.height > MAX_RECORDS:
         raise ReconciliationError(f"{path} has more than {MAX_RECORDS} records: reconcile a shorter period")

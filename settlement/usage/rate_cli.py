@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from landfall.cli import emit
 from landfall.errors import LandfallError
+from settlement.encodings import tell_undecodable
 from settlement.ledger.messages import UsageRecord
 from settlement.money import MoneyError, format_sdrt, parse_sdrt
 from settlement.usage.derivation import Derivation, derive, group_requests
@@ -130,7 +131,9 @@ def _read_csv(path: Path) -> Iterator[tuple[int, str, UsageRecord]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            names = reader.fieldnames or []
+            names = reader.fieldnames
+            if names is None:
+                raise LandfallError(f"{path}: is empty: its first line names the columns, {', '.join(known)}")
             if strange := [name for name in names if name not in known][:5]:
                 raise LandfallError(
                     f"{path}: has no use for the columns {', '.join(strange)}; known: {', '.join(known)}"
@@ -138,8 +141,8 @@ def _read_csv(path: Path) -> Iterator[tuple[int, str, UsageRecord]]:
             for number, row in enumerate(reader, 1):
                 given = {name: cell for name, cell in row.items() if name is not None and cell}
                 yield _take(path, number, given, strict=False)
-    except UnicodeDecodeError as error:
-        raise LandfallError(f"{path}: is not UTF-8 ({error.reason} at octet {error.start}): save it so") from None
+    except UnicodeDecodeError:
+        raise LandfallError(f"{path}: {tell_undecodable(path)}") from None
     except csv.Error as error:
         raise LandfallError(f"{path}: line {reader.line_num} is no CSV: {error}") from None
 

@@ -94,6 +94,8 @@ def _read_csv(path: Path, mapping: UsageMapping) -> Iterator[Numbered | BadLine]
                 yield BadLine(reader.line_num + mapping.skip, "", "", f"is no CSV: {error}")
                 continue
             yield from bad
+            if cells is None and not bad and mapping.header and names is None:
+                raise LandfallError(f"{path}: ends before line {mapping.skip + 1}, where its header would be")
             if cells is None or (bad and mapping.header and names is None):  # without a header no line means anything
                 return
             bad.clear()

@@ -90,8 +90,10 @@ def test_a_table_with_a_strange_column_or_encoding_is_refused(tmp_path: Path) ->
     with pytest.raises(LandfallError, match="colour"):
         run(*write(tmp_path, Metered(), "service,colour\n", "use.csv"))
     (tmp_path / "use.csv").write_bytes("service,start,units\nданные,,1\n".encode("cp1251"))
-    with pytest.raises(LandfallError, match="not UTF-8"):
+    with pytest.raises(LandfallError, match="line 2, service: byte 0xe4 is not UTF-8"):
         run(tmp_path / "tariff.json", tmp_path / "use.csv")
+    with pytest.raises(LandfallError, match="is empty"):
+        run(*write(tmp_path, Metered(), "", "use.csv"))
 
 
 def test_a_file_of_records_is_rated_in_bulk(tmp_path: Path) -> None:

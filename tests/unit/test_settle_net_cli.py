@@ -77,7 +77,9 @@ def test_the_picture_is_complete_in_itself(debts: Path, tmp_path: Path, ending: 
         (DEBTS + "X,Y,0\n", "line 5: amount is 0"),
         (DEBTS + "X, X,1\n", "line 5: debtor and creditor are both 'X'"),
         (DEBTS + ",X,1\n", "line 5: debtor is ''"),
-        (DEBTS + 'X,"Y,1\n', "no CSV"),
+        (DEBTS + 'X,"Y,1\n', "after line 4: no CSV"),
+        (DEBTS + "X,Y\0,1\n", "line 5: creditor is 'Y\\x00'"),
+        ("debtor,creditor,amount" + ",c" * 1_000_000 + "\n", "line 1: 1000003 columns, at most 1000"),
         ("debtor,creditor,amount_usdr\nX,Y,1.5\n", "line 2: amount_usdr: '1.5' is no whole number"),
     ],
 )
@@ -95,7 +97,10 @@ def test_other_encodings_and_missing_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(LandfallError, match="cannot be read"):
         _net(file, "--method", "setoff")
     file.write_bytes(DEBTS.encode() + "Ростелеком,Y,1\n".encode("cp1251"))
-    with pytest.raises(LandfallError, match="is not UTF-8"):
+    with pytest.raises(LandfallError, match="line 5, debtor: byte 0xd0 is not UTF-8"):
+        _net(file, "--method", "setoff")
+    file.write_bytes(DEBTS.encode("utf-16"))
+    with pytest.raises(LandfallError, match="line 1: is UTF-16"):
         _net(file, "--method", "setoff")
 
 

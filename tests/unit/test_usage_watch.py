@@ -105,7 +105,7 @@ def test_a_file_with_anything_wrong_is_refused_whole_and_may_come_again(inbox: P
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("empty.csv", b"", "holds no usage"),
+        ("empty.csv", b"", "its header would be"),
         ("strange.dat", b"hello", "no mapping is for its name"),
         ("wide.csv", b",".join(b"c" for _ in range(1_000_000)), "65536 octets"),
         ("other.csv", HEADER.encode() + "262011234567890,данные,,,\n".encode("cp1251"), "utf-8"),
