@@ -50,6 +50,10 @@ class NodeApi:
         """GET as JSON. Raises `Refused`."""
         return await self._call("GET", path, params=params)
 
+    async def get_octets(self, path: str, **params: str | int) -> bytes:
+        """GET a file. Raises `Refused`."""
+        return (await self._send("GET", path, params=params)).content
+
     async def post(self, path: str, body: Any = None) -> Any:
         """POST JSON, answered by JSON. Raises `Refused`."""
         return await self._call("POST", path, **({} if body is None else {"json": body}))
@@ -75,13 +79,17 @@ class NodeApi:
             pause_s = min(pause_s * 1.3, MOST_POLL_S)
 
     async def _call(self, method: str, path: str, **options: Any) -> Any:
+        response = await self._send(method, path, **options)
+        return response.json() if response.content else None
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise NodeError(f"the node of {self.operator} does not answer {method} {path}: {error!r}") from None
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise Refused(self.operator, f"{method} {path}", response)
-        return response.json() if response.content else None
+        return response
 
 
 def _problem(response: httpx.Response) -> Mapping[str, Any]:

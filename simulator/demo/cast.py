@@ -38,7 +38,7 @@ class HlrKind(StrEnum):
 class House(Struct, frozen=True, kw_only=True):
     """One company of the play. `mcc` of its network's country; `plmn` with a network code nobody uses.
 
-    `ota`: the short code of a home operator's OTA platform.
+    `ota`: the short code of a home operator's OTA platform. The last four are for its documents.
     """
 
     id: str
@@ -52,6 +52,10 @@ class House(Struct, frozen=True, kw_only=True):
     smsc: str = ""
     dial: str = ""
     ota: str = ""
+    legal_name: str = ""
+    street: str = ""
+    city: str = ""
+    register_id: str = ""
 
     @property
     def mcc(self) -> str:
@@ -72,6 +76,10 @@ ALFA: Final = House(
     smsc="+4915550000000",
     dial="+491555",
     ota="70262",
+    legal_name="Alfa Mobile GmbH",
+    street="Hafenstraße 12",
+    city="Hamburg",
+    register_id="HRB 000001",
 )
 VOLNA: Final = House(
     id="volna-telecom",
@@ -85,6 +93,10 @@ VOLNA: Final = House(
     smsc="+79980000000",
     dial="+7998",
     ota="70250",
+    legal_name="ООО «Волна Телеком»",
+    street="Портовая ул., 7",
+    city="Санкт-Петербург",
+    register_id="ОГРН 0000000000001",
 )
 GULF: Final = House(
     id="gulf-connect",
@@ -97,6 +109,10 @@ GULF: Final = House(
     spn="Gulf Connect",
     smsc="+971580000000",
     dial="+97158",
+    legal_name="Gulf Connect LLC",
+    street="Harbour Road 5",
+    city="Abu Dhabi",
+    register_id="CN-0000001",
 )
 ALPINE: Final = House(
     id="alpine-cell",
@@ -109,8 +125,22 @@ ALPINE: Final = House(
     spn="Alpine Cell",
     smsc="+436980000000",
     dial="+43698",
+    legal_name="Alpine Cell GmbH",
+    street="Bergweg 3",
+    city="Innsbruck",
+    register_id="FN 000001x",
 )
-SAFE: Final = House(id="safe-journey", name="Safe Journey", kind="provider", country="CH", currency="EUR")
+SAFE: Final = House(
+    id="safe-journey",
+    name="Safe Journey",
+    kind="provider",
+    country="CH",
+    currency="EUR",
+    legal_name="Safe Journey AG",
+    street="Seestrasse 9",
+    city="Zürich",
+    register_id="CHE-000.000.001",
+)
 
 HOMES: Final = (ALFA, VOLNA)
 VISITED: Final = (GULF, ALPINE)

@@ -17,6 +17,7 @@ from settlement.ledger.tiles import decode_bundle
 from settlement.money import format_sdrt
 from simulator.demo.account import DemoError, Via, expect
 from simulator.demo.cast import AUDITOR, HOMES, HOUSES, ISSUER, ORIGIN, VISITED, House
+from simulator.demo.closing import Closed, Netted
 from simulator.demo.market import PACKAGES, money
 from simulator.demo.picture import LEDGER, SUBSCRIBERS
 from simulator.demo.report import Audited, Balance, Conservation, Report, Sold, Throughput, write_report
@@ -84,7 +85,9 @@ async def _audit_offline(folder: Path) -> AuditReport:
     return proved.report
 
 
-async def make_report(stage: Stage, audit: AuditReport, statements: dict[str, Any]) -> Report:
+async def make_report(
+    stage: Stage, audit: AuditReport, statements: dict[str, Any], netted: Netted, closed: Closed
+) -> Report:
     """Gather it, write both files, and print the tables of the end."""
     account, folder = stage.account, stage.world.folder
     seconds = _seconds_of_entries(folder / EXPORT_FOLDER, audit.entries)
@@ -101,6 +104,8 @@ async def make_report(stage: Stage, audit: AuditReport, statements: dict[str, An
         balances=tuple(_balance(house, audit, statements[house.id]) for house in HOUSES),
         conservation=_conservation(audit),
         packages=tuple(_sold(stage, home, key) for home in HOMES for key in PACKAGES),
+        netted=netted,
+        closed=closed,
         requests=audit.requests,
         rejections=stage.rejections,
         audit=Audited(audit.entries, audit.root, audit.chain, round(audit.rate), audit.seconds),
@@ -179,6 +184,9 @@ def _show(stage: Stage, report: Report) -> None:
         "throughput": f"{through.entries_per_s}/s over {through.seconds:.0f} s of story, "
         f"{through.busiest_second} in the busiest second",
         "usage records": f"{through.usage_records}",
+        "netting": f"{format_sdrt(report.netted.gross_before_usdr)} owed before, "
+        f"{format_sdrt(report.netted.gross_after_usdr)} after",
+        "documents": f"{len(report.closed.documents)} of the period, each file's digest on the ledger",
         "took": f"{report.elapsed_ms / 1000:.1f} s",
     }
     stage.account.teller.table("In the end", [{"": name, " ": words} for name, words in summary.items()])

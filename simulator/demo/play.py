@@ -1,4 +1,4 @@
-"""The play: nine acts and an audit, each checked as it is played.
+"""The play: eleven acts and an audit, each checked as it is played.
 
     report = await play_demo(Path("build/demo"), seed=7, subscribers=4, teller=ConsoleTeller())
 
@@ -14,12 +14,12 @@ from typing import Final
 from landfall.errors import LandfallError
 from settlement.ledger.client import Rejected, Unreachable
 from settlement.ledger.trust import Untrusted
-from simulator.demo import ending, market, sales, settling, travel
+from simulator.demo import closing, ending, market, sales, settling, travel
 from simulator.demo.account import Account, DemoError, Teller
 from simulator.demo.cast import HlrKind, draw_cast
 from simulator.demo.database import dump_database
 from simulator.demo.report import Report
-from simulator.demo.stage import Stage
+from simulator.demo.stage import Stage, now_ms
 from simulator.demo.world import DUMP_FILE, alone, open_world
 
 EXPECTED: Final = (LandfallError, Rejected, Unreachable, Untrusted, OSError, TimeoutError)
@@ -56,7 +56,7 @@ async def play_demo(
 
 
 async def _play(stage: Stage, *, dump_ledger: bool) -> Report:
-    step = stage.account.step
+    step, begin_ms = stage.account.step, now_ms()
     with step(1, "The issuer mints SDRt against deposits"):
         await market.mint(stage)
     with step(2, "Visited operators and the service provider publish signed offers"):
@@ -79,13 +79,17 @@ async def _play(stage: Stage, *, dump_ledger: bool) -> Report:
         await settling.go_home_and_close(stage)
         await settling.redeem(stage)
         statements = await settling.state_accounts(stage)
-    with step(10, "The log is exported and audited offline"):
+    with step(10, "Invoices from outside are confirmed, netted by the issuer, and all consent"):
+        netted = await closing.net_invoices(stage)
+    with step(11, "The period is reconciled, closed and documented; documents are verified"):
+        closed = await closing.close_period(stage, begin_ms)
+    with step(12, "The log is exported and audited offline"):
         audit = await ending.export_and_audit(stage)
     if dump_ledger:
         world = stage.world
         await asyncio.to_thread(dump_database, world.server.dsn("ledger"), world.folder / DUMP_FILE)
     stage.world.processes.check()
-    return await ending.make_report(stage, audit, statements)
+    return await ending.make_report(stage, audit, statements, netted, closed)
 
 
 def _first_of(error: BaseException) -> BaseException:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from settlement.money import format_sdrt
 from simulator.demo.account import Line, StepTaken
+from simulator.demo.closing import PICTURE_FILE, Closed, Netted
 from simulator.demo.picture import draw_sequence, legend
 
 JSON_FILE: Final = "report.json"
@@ -93,6 +94,8 @@ class Report(Struct, frozen=True, kw_only=True):
     balances: tuple[Balance, ...]
     conservation: Conservation
     packages: tuple[Sold, ...]
+    netted: Netted
+    closed: Closed
     requests: dict[str, int]
     rejections: dict[str, int]
     audit: Audited
@@ -102,16 +105,18 @@ class Report(Struct, frozen=True, kw_only=True):
 def write_report(report: Report, folder: Path, lifelines: tuple[str, ...]) -> None:
     """Write both files into `folder`."""
     (folder / JSON_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-    (folder / HTML_FILE).write_text(render_html(report, lifelines), encoding="utf-8")
+    netting = (folder / PICTURE_FILE).read_text(encoding="utf-8")
+    (folder / HTML_FILE).write_text(render_html(report, lifelines, netting), encoding="utf-8")
 
 
-def render_html(report: Report, lifelines: tuple[str, ...]) -> str:
-    """The page as text."""
+def render_html(report: Report, lifelines: tuple[str, ...], netting: str) -> str:
+    """The page as text; `netting` is the picture of the netting, an SVG of ours."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["sdrt"] = lambda amount: format_sdrt(amount).removesuffix(" SDRt")
     page = files("simulator.demo").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(page).render(
         report=report,
         picture=Markup(draw_sequence(report.lines, report.steps, lifelines)),  # noqa: S704 - made and escaped by us
+        netting=Markup(netting),  # noqa: S704 - likewise
         legend=legend(),
     )

@@ -69,7 +69,9 @@ LOCK_FILE: Final = ".lock"
 VKEY_FILE: Final = "origin.vkey"
 TRUTH_FILE: Final = "truth.json"
 DUMP_FILE: Final = "ledger-database.copy"
-OURS: Final = ("data", "logs", "ledger", "private", VKEY_FILE, "report.json", "report.html", DUMP_FILE)
+SETTLED: Final = ("invoices", "documents", "netting.svg")
+"""What the acts of settling leave."""
+OURS: Final = ("data", "logs", "ledger", "private", VKEY_FILE, "report.json", "report.html", DUMP_FILE, *SETTLED)
 """All that a demonstration writes into its folder, and so all that the next one removes."""
 _HOUSE_IDS: Final = tuple(house.id for house in HOUSES)
 _SERVED: Final = ("ledger", "field", "billing", "smsc", *_HOUSE_IDS)
@@ -316,7 +318,17 @@ def _describe(world: World, house: House) -> str:
             f'spn = "{house.spn}"',
             f'smsc = "{house.smsc}"',
         ]
+    lines += ["[company]", *_describe_company(house)]
+    for partner in HOUSES:
+        if partner is not house:
+            lines += ["[[partners]]", f'operator = "{partner.id}"', *_describe_company(partner)]
+    lines += ["[closing]", f'languages = ["{"ru" if house.country == "RU" else "en"}"]']
     return "\n".join(lines) + "\n"
+
+
+def _describe_company(house: House) -> list[str]:
+    """Who a house is in law."""
+    return [f'{name} = "{getattr(house, name)}"' for name in ("legal_name", "street", "city", "register_id")]
 
 
 async def _start(world: World, stack: AsyncExitStack) -> None:

@@ -74,7 +74,7 @@ def test_money_is_conserved_and_nothing_is_left_in_escrow(demo: DemoRun, audited
 
 def test_the_steps_are_told_in_order_each_as_json_and_all_are_taken(demo: DemoRun) -> None:
     taken = [event["step"] for event in demo.events if event["event"] == "step-taken"]
-    assert taken == list(range(11))
+    assert taken == list(range(13))
     said = Counter(str(event["via"]) for event in demo.events if event["event"] == "line")
     assert {"ledger", "api", "air", "radio", "payment", "refused"} <= set(said)
     refused = [str(event["what"]) for event in demo.events if event.get("via") == "refused"]
@@ -92,7 +92,7 @@ def test_packages_have_margins_in_euro_and_rouble(demo: DemoRun) -> None:
 def test_the_page_stands_alone_and_draws_every_lifeline(demo: DemoRun) -> None:
     page = (demo.folder / "report.html").read_text()
     assert not re.search(r"(?:src|href)=|@import|url\((?!#)", page)
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 2
     for lifeline in (*(house.id for house in (*HOMES, *VISITED)), "ledger", "sdrt-issuer", "subscribers"):
         assert f">{lifeline}</text>" in page
 
