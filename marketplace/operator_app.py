@@ -75,6 +75,8 @@ Staff and agreeing with partners (reconciliation, cases)
     GET  /cases?partner=&state=&source=&run=    /cases/ageing    /cases/workbook    /cases/{id} with its history
     POST /cases/{id}/propose {"resolution", "reason", "text"?, "amount_usdr"?}   with a member's token, then, by another
     POST /cases/{id}/confirm {"text"?}     POST /cases/{id}/reopen {"text"}
+    POST /disputes/of-case/{case} {"amount_usdr"?, "cause"?}      home, on the ledger;  GET /disputes?role=&state=
+    POST /disputes/{id}/accept /reject /escalate /withdraw        body: what is shown;  GET /disputes/dossiers/{digest}
 
 Both
     GET  /requests?role=&state=    GET /requests/{id}    GET /requests/{id}/ledger (as the ledger has it, with use)
@@ -95,6 +97,7 @@ from landfall.observability import configure_logging, measure_requests, observab
 from landfall.serving import serve
 from landfall.settings import Settings, read_settings
 from marketplace.agreeing.controller import CaseController, ReconciliationController
+from marketplace.agreeing.dispute_controller import DisputeController
 from marketplace.campaigns.controller import CampaignController, JobController, TemplateController
 from marketplace.card_keys.controller import CardKeyController
 from marketplace.closing.controller import ClosingController, DocumentController
@@ -168,6 +171,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             StaffController,
             ReconciliationController,
             CaseController,
+            DisputeController,
             static_files(),
             observability_router({"database": ping}),
         ],

@@ -20,6 +20,7 @@ from landfall.keystore import Keystore
 from landfall.migrations import upgrade
 from landfall.postgres import open_database
 from landfall.settings import Settings
+from marketplace.agreeing.disputes import Disputes
 from marketplace.agreeing.reported import ReportedUsage
 from marketplace.agreeing.service import Agreeing
 from marketplace.campaigns.sending import Sender
@@ -88,6 +89,7 @@ class Node(Struct, frozen=True):
     card_keys: CardKeyImport
     staff: Staff
     agreeing: Agreeing
+    disputes: Disputes
     closings: Closings
     debts: Debts
 
@@ -160,6 +162,7 @@ def _assemble(
     Delivery(database, ledger, outbox, tasks, keys, cards, carrier, turns)
     rotation = KeyRotation(cards)
     Sender(database, tasks, cards, carrier, turns, subscribers.find_number, rotation)
+    reported = ReportedUsage(database, ledger)
     clock = Clock(database, ledger, outbox, tasks, usage)
     node = Node(
         settings=own,
@@ -183,7 +186,8 @@ def _assemble(
         campaigns=Campaigns(database, tasks),
         card_keys=CardKeyImport(database, KeyImport(cards)),
         staff=Staff(database, token),
-        agreeing=Agreeing(database, ReportedUsage(database, ledger)),
+        agreeing=Agreeing(database, reported),
+        disputes=Disputes(database, ledger, outbox, follower, tasks, reported),
         closings=Closings(own, database, ledger, outbox, tasks),
         debts=Debts(own, database, ledger, outbox, follower, tasks),
     )

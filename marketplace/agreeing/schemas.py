@@ -6,7 +6,8 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from marketplace.agreeing.model import Case, Event, Text
-from settlement.ledger.messages import Digest, OperatorId
+from settlement.ledger.messages import Cause, Digest, OperatorId
+from settlement.money import MAX_AMOUNT
 from settlement.reconciliation import Report, Rules
 
 Origin = Literal["ledger", "own-records", "file"]
@@ -96,3 +97,16 @@ class Said(Struct, frozen=True, forbid_unknown_fields=True):
     """What a member of staff says with a decision."""
 
     text: Text = ""
+
+
+class NewDispute(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to dispute of a confirmed case: by default all that was charged beyond what was agreed."""
+
+    amount_usdr: Annotated[int, Meta(ge=1, le=MAX_AMOUNT)] | None = None
+    cause: Cause | None = None
+
+
+class OnItsWay(Struct, frozen=True):
+    """A message to the ledger: its answer stands in the outbox, and in the dispute."""
+
+    message: UUID

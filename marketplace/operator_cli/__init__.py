@@ -7,7 +7,7 @@ LANDFALL_OPERATOR_URL (default: the settings' host and port) and the staff token
 
 import typer
 
-from marketplace.operator_cli import agreeing, buying, node, ota, requests, selling, settling, staff
+from marketplace.operator_cli import agreeing, buying, disputes, node, ota, requests, selling, settling, staff
 from marketplace.operator_cli.calling import read_amount
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
@@ -31,5 +31,6 @@ app.add_typer(staff.staff, name="staff")
 app.add_typer(agreeing.app)
 app.add_typer(agreeing.records, name="records")
 app.add_typer(agreeing.cases, name="cases")
+app.add_typer(disputes.disputes, name="disputes")
 
 __all__ = ["app", "read_amount"]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 
 from landfall.errors import LandfallError
 from landfall.postgres import Server
+from settlement.ledger.settling import DecideDispute
 from settlement.usage.tariff import Metered
 from tests.integration.ledger_world import LedgerWorld
 from tests.integration.operator_world import VISITED_PLMN, NodeProcess, NodeRefused, OperatorWorld, open_world
@@ -178,3 +180,84 @@ async def test_the_ledger_is_compared_with_a_partners_file_and_faults_are_named(
     await world.home.post("/staff/anna/remove")
     with pytest.raises(NodeRefused, match="unauthorized"):
         await member.get("/cases")
+
+
+async def confirm_claim(node: Any, anna: Any, ben: Any, run: str) -> dict[str, Any]:
+    """The run's one case, claimed whole by Anna and confirmed by Ben."""
+    (case,) = await node("cases", "list", "--run", run)
+    await anna("cases", "propose", case["id"], "accept-ours", "--reason", "lost-record")
+    confirmed: dict[str, Any] = await ben("cases", "confirm", case["id"])
+    return confirmed
+
+
+async def test_a_confirmed_case_is_disputed_and_what_follows_comes_back_into_it(
+    world: OperatorWorld, tmp_path: Path
+) -> None:
+    request = await travel(world)
+    await report(world, request, 250_000, 700_000)
+    node, partner = staff_of(world.home), world.visited.id
+    anna, ben = (staff_of(member) for member in await hire(world.home, "anna", "ben"))
+    (carla,) = (staff_of(member) for member in await hire(world.visited, "carla"))
+    settled = tmp_path / "settled.csv"
+    await node("records", "export", partner, "--period", PERIOD, "--out", str(settled))
+    header, first, _ = settled.read_text().splitlines()
+    own = tmp_path / "own.csv"
+    own.write_text(f"{header}\n{first}\n")
+    await node("records", "import", str(own))
+    run = await node("reconcile", partner, "--period", PERIOD)
+    case = await confirm_claim(node, anna, ben, run["id"])
+    with pytest.raises(LandfallError, match="not-permitted"):
+        await node("disputes", "raise", case["id"])
+    raised = await anna("disputes", "raise", case["id"], "--amount", "0.004")
+    dispute = raised["dispute"]
+    assert (raised["state"], raised["dispute_state"]) == ("disputed", "raising")
+    (asked,) = await world.visited.wait("/disputes", bool, role="visited", state="raised")
+    assert (asked["dispute"]["id"], asked["dispute"]["amount"], asked["ours"]) == (dispute, 4000, True)
+    assert 0 < asked["left_ms"] <= 366 * 86_400_000
+    assert asked["dispute"]["record"] == 1
+    table = await carla("disputes", "list", table=True)
+    assert "accept or reject, else it is upheld" in table
+    assert asked["dispute"]["held"] == 4000 == (await world.visited.get("/balance"))["held"]
+
+    handed = tmp_path / "case.json"
+    await node("disputes", "dossier", asked["dispute"]["evidence"], "--out", str(handed))
+    assert (await carla("disputes", "verify", dispute, str(handed)))["is"] == "evidence"
+    handed.write_bytes(handed.read_bytes() + b" ")
+    with pytest.raises(LandfallError, match="does not name"):
+        await carla("disputes", "verify", dispute, str(handed))
+    with pytest.raises(LandfallError, match="not-permitted"):
+        await ben("disputes", "accept", dispute)
+
+    before = (await world.home.get("/balance"))["available"]
+    await carla("disputes", "accept", dispute)
+    ended = await world.home.wait(f"/cases/{case['id']}", lambda seen: seen["case"]["state"] == "ended")
+    assert (ended["case"]["dispute_state"], ended["case"]["award_usdr"]) == ("upheld", 4000)
+    assert [event["what"] for event in ended["history"]][-3:] == ["disputed", "ledger", "ledger"]
+    assert (await world.home.get("/balance"))["available"] == before + 4000, "the money is back"
+    assert (await world.visited.get("/balance"))["held"] == 0
+    with pytest.raises(LandfallError, match="wrong-state"):
+        await carla("disputes", "accept", dispute)
+
+    await anna("cases", "reopen", case["id"], "--text", "the rest of it too")
+    await anna("cases", "propose", case["id"], "accept-ours", "--reason", "lost-record")
+    await ben("cases", "confirm", case["id"])
+    await anna("disputes", "raise", case["id"], "--amount", "5")
+    refused = await world.home.wait(f"/cases/{case['id']}", lambda seen: seen["case"]["state"] == "confirmed")
+    assert refused["history"][-1]["sets"]["dispute_state"] == "refused:too-much", "more than was ever charged"
+
+    again = await anna("disputes", "raise", case["id"], "--amount", "0.003")
+    await world.visited.wait("/disputes", bool, role="visited", state="raised")
+    await carla("disputes", "reject", again["dispute"])
+    await world.home.wait("/disputes", bool, role="home", state="rejected")
+    await ben("disputes", "escalate", again["dispute"], "--evidence", str(own))
+    await world.home.wait("/disputes", bool, role="home", state="escalated")
+    async with world.ledger.issuer_client() as issuer:
+        await issuer.submit(issuer.make(DecideDispute, dispute=UUID(again["dispute"]), award=1000))
+    decided = await world.home.wait(f"/cases/{case['id']}", lambda seen: seen["case"]["state"] == "ended")
+    assert (decided["case"]["dispute_state"], decided["case"]["award_usdr"]) == ("upheld", 1000)
+    shown = await node("disputes", "show", again["dispute"])
+    assert [(step["by"], step["step"]) for step in shown["steps"]] == [("anna", "raise"), ("ben", "escalate")]
+    shown = await carla("disputes", "show", again["dispute"])
+    assert [(step["by"], step["step"]) for step in shown["steps"]] == [("carla", "reject")]
+    assert (await world.home.get("/balance"))["available"] == before + 5000
+    assert not [task for task in await world.home.get("/tasks") if task["kind"] == "follow-dispute"]
