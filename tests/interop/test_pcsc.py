@@ -77,16 +77,28 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def reader_is_empty() -> bool:
+    try:
+        PcscLink(regex=READER).wait_for_card(0)
+    except LinkError:
+        return True
+    return False
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`landfall sim serve` as a process of its own, its card seen by PC/SC."""
+    # PC/SC notices late that the last card is gone, and would be asked for that one.
+    wait_for(reader_is_empty, "the reader is empty; is another `landfall sim serve` running?")
     process = subprocess.Popen([sys.executable, "-m", "landfall", "sim", "serve", str(folder)])
     try:
-        PcscLink(regex=READER).wait_for_card(15)
+        PcscLink(regex=READER).wait_for_card(30)
         yield process
-    finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture
