@@ -7,7 +7,7 @@ saved is the grey that shows. The largest operators are named; the others share 
 
 import html
 from collections.abc import Iterable, Mapping
-from math import cos, pi, sin
+from math import cos, pi, sin, sqrt
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from settlement.netting.model import Debt, Netting, NettingError, Pair, merge
 
 NAMED: Final = 14
 """Operators with a place of their own: more would not be read."""
-_WIDTH, _HEIGHT, _RADIUS, _TRACK, _GAP = 1040, 640, 190, 14, 0.03
+_WIDTH, _HEIGHT, _RADIUS, _TRACK, _GAP, _LINE = 1040, 640, 190, 14, 0.03, 15
 _PALETTE: Final = (
     "#2f6fb3 #e08a1e #3a9a5b #c44e52 #7d5fb2 #8c6d4f #d171a6 #5f7f8c #a8a432 #2aa3a3 "
     "#4c5fd5 #b5651d #6aa84f #a23b72 #777777 #1f2a44"
@@ -106,22 +106,38 @@ def _ring(
             spans.append((at[name], at[name] + amount * scale))
             at[name] += amount * scale
         ribbons.append(_ribbon(inner - 2, spans[0], spans[1], places[debtor][2], f"{debtor} owes {creditor}", amount))
-    for index, (name, (start, length, colour)) in enumerate(places.items()):
+    for name, (start, length, colour) in places.items():
         if not name:
             continue
-        away = _RADIUS + (26 if length < 0.2 and index % 2 else 10)  # neighbours of short tracks would overlap
         tracks.append(_arc(start, start + length, "#e3e6ec", name))
         if size := sizes.get(name, 0):
             tracks.append(_arc(start, start + size * scale, colour, f"{name}: {format_sdrt(size)} owed and owing"))
-        middle = start + length / 2
-        anchor = "middle" if abs(cos(middle)) < 0.25 else "start" if cos(middle) > 0 else "end"
-        tx, ty = away * cos(middle), (away + 4) * sin(middle) + 4
-        tracks.append(f'<text x="{tx:.1f}" y="{ty:.1f}" text-anchor="{anchor}">{html.escape(name[:12])}</text>')
+    labels = _labels({name: start + length / 2 for name, (start, length, _) in places.items() if name})
     title = (
         f'<text y="-248" text-anchor="middle" font-size="19" font-weight="600">{when}</text>'
         f'<text y="-226" text-anchor="middle" fill="#5b6472">{what}</text>'
     )
-    return f'<g transform="translate({x} 300)">{title}{"".join(ribbons)}{"".join(tracks)}</g>'
+    return f'<g transform="translate({x} 300)">{title}{"".join(labels + ribbons + tracks)}</g>'
+
+
+def _labels(middles: Mapping[str, float]) -> list[str]:
+    """Names beside the middles of their tracks; of short tracks one below the other, each with a line to its own."""
+    away, labels = _RADIUS + 14.0, []
+    for side in (1, -1):
+        beside = sorted((sin(at), name) for name, at in middles.items() if (cos(at) >= 0) == (side > 0))
+        heights, lowest = [], -away
+        for height, _ in beside:
+            heights.append(max(away * height, lowest))
+            lowest = heights[-1] + _LINE
+        for above in range(len(beside)):
+            heights[~above] = min(heights[~above], away - above * _LINE)
+        for (_, name), y in zip(beside, heights, strict=True):
+            x, at = side * sqrt(max(0, away**2 - y**2)), middles[name]
+            if abs(y - away * sin(at)) > _LINE / 2:
+                labels.append(f'<path stroke="#b6bcc8" d="M{_point(_RADIUS + 1, at)}L{x - side * 2:.1f} {y:.1f}"/>')
+            anchor = "start" if side > 0 else "end"
+            labels.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{html.escape(name[:12])}</text>')
+    return labels
 
 
 def _point(radius: float, angle: float) -> str:

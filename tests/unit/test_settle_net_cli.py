@@ -1,5 +1,6 @@
 """`landfall settle net`: files in, JSON and pictures out, errors that name the line."""
 
+import itertools
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -108,3 +109,22 @@ def test_other_encodings_and_missing_files_are_told(tmp_path: Path) -> None:
 def test_a_bad_option_is_told(debts: Path, option: list[str]) -> None:
     with pytest.raises(LandfallError, match=option[1]):
         _net(debts, "--method", "novation", *option)
+
+
+def test_names_in_the_picture_keep_apart_however_short_their_tracks(tmp_path: Path) -> None:
+    file = tmp_path / "debts.csv"
+    debts = [f"OP{n},OP{(n * 7 + step) % 300},{1 + n % 9}" for n in range(300) for step in range(1, 4)]
+    kept = [line for line in debts if len(set(line.split(",")[:2])) == 2]
+    file.write_text("\n".join(["debtor,creditor,amount", *kept]) + "\n")
+    _net(file, "--method", "novation", "--picture", tmp_path / "netting.svg")
+    rings = [
+        group
+        for group in ElementTree.parse(tmp_path / "netting.svg").getroot().iter("{http://www.w3.org/2000/svg}g")
+        if len(group.findall("{http://www.w3.org/2000/svg}text")) > 3
+    ]
+    assert len(rings) == 2
+    for ring in rings:
+        names = [text for text in ring.findall("{http://www.w3.org/2000/svg}text") if "x" in text.attrib]
+        for side in ("start", "end"):
+            heights = sorted(float(text.attrib["y"]) for text in names if text.attrib["text-anchor"] == side)
+            assert all(below - above > 12 for above, below in itertools.pairwise(heights))
