@@ -95,12 +95,14 @@ async def run_requests(
     rate: float | None = None,
 ) -> Measured:
     """Individually signed requests between operators drawn at random, in sequences of `sequence`."""
+    actors = len(cast)
 
     async def work(_sender: int) -> tuple[int, int, int]:
         ends, expires = now_ms() + 5 * DAY_MS, now_ms() + EXPIRY_MS
         envelopes = []
         for _ in range(sequence):
-            home, visited = random.sample(cast, 2)
+            place, distance = int(random.random() * actors), 1 + int(random.random() * (actors - 1))
+            home, visited = cast[place], cast[place - distance]
             message = PlaceRequest(
                 id=new_id(),
                 aud=ledger.origin,

@@ -65,6 +65,7 @@ class Turn:
         self._connection = connection
         self._kept = kept
         self._stored: dict[type[Row], set[Any]] = defaultdict(set)
+        self._unused: set[UUID] = set()
         self.head = head
         self.clock = clock
 
@@ -77,6 +78,9 @@ class Turn:
         ledger = state.get(Ledger, origin)
         if ledger is None:
             return state
+        unplaced = wanted[Request] & self._unused  # a request bears the id of the entry that placed it
+        state.load_absent(Request, unplaced)
+        wanted[Request] -= unplaced
         for row_type in (Key, Request, Deposit, Redemption, BidRequest, Proposal, Dispute, Document, Attestation):
             await self._fetch(state, row_type, wanted[row_type])
         operators, accounts = wanted[Operator], wanted[Account]
@@ -122,9 +126,13 @@ class Turn:
             await self._fetch(state, row_type, wanted[row_type])
 
     async def earlier(self, envelopes: Sequence[Envelope]) -> list[StoredEntry]:
-        """Entries of the log that have the id of one of `envelopes`, whoever sent them."""
+        """Entries of the log that have the id of one of `envelopes`, whoever sent them. Called before `load`, it
+        spares that the search for requests that cannot be there yet.
+        """
         rows = await self._connection.fetch(_EARLIER, [envelope.id for envelope in envelopes])
-        return [StoredEntry(*row) for row in rows]
+        found = [StoredEntry(*row) for row in rows]
+        self._unused = {envelope.id for envelope in envelopes}.difference(entry.id for entry in found)
+        return found
 
     async def write(
         self,
