@@ -1,7 +1,7 @@
 """`landfall usage`: usage out of any billing system's files."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -12,11 +12,18 @@ from settlement.money import format_sdrt
 from settlement.usage.csv_mapping import read_mapping
 from settlement.usage.intake import NetworkUsage, write_batches
 from settlement.usage.rate_cli import read_tariff
-from settlement.usage.rows import Tally, read_usage
+from settlement.usage.rows import MAX_BAD, Tally, read_usage
 from settlement.usage.tap3.sequence import digest_file
 from settlement.usage.tariff import Metered
 from settlement.usage.watch_cli import AsJson, Every, Folder, Mappings, Once, Places, Settle, deliver_to, watch_folder
 from settlement.usage.watching import SETTLE_S
+
+FIRST: Final = 5
+"""Records that are shown to be compared with the file."""
+SHOWN_BAD: Final = 20
+"""Bad lines a screen shows; --json has more."""
+TOLD_EVERY: Final = 10_000
+"""Records between two signs of life."""
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Usage from CSV, XLSX and JSON Lines files of billing systems."
@@ -45,22 +52,26 @@ def import_usage(
         landfall usage import november.csv --mapping billing.toml --out ./usage
         landfall operator usage send ./usage/november-…-1.json
 
-    Every bad line is told with its number, column and value. With any, nothing is written and the exit code is 1,
-    unless --skip-bad. The same file makes the same batches, which the node takes once.
+    Every bad line is told with its number, column and value, 20 on a screen, 10,000 with --json. With any, nothing is
+    written and the exit code is 1, unless --skip-bad. The same file makes the same batches, which the node takes once.
     """
     if dry_run == (folder is not None):
         raise LandfallError("say either --dry-run, or --out FOLDER for the batches")
     rules = read_mapping(mapping)
     tally = Tally()
     samples: list[NetworkUsage] = []
-    for one in tally.pick(read_usage(file, rules)):
-        if len(samples) < 5:
-            samples.append(one)
     batches: list[tuple[Path, int]] = []
-    if folder is not None and (skip_bad or not tally.bad_lines):
-        stem = "".join(filter(str.isalnum, file.stem))[:40]
-        name = f"{stem}-{digest_file(file)[:12]}-{digest_file(mapping)[:6]}"
-        batches = list(write_batches(folder, name, Tally().pick(read_usage(file, rules))))
+    with Console(stderr=True).status(f"reading {file.name} …") as status:
+        for one in tally.pick(read_usage(file, rules)):
+            if len(samples) < FIRST:
+                samples.append(one)
+            if tally.records % TOLD_EVERY == 0:
+                status.update(f"reading {file.name}: {tally.records:,} records …")
+        if folder is not None and (skip_bad or not tally.bad_lines):
+            status.update(f"writing {tally.records:,} records …")
+            stem = "".join(filter(str.isalnum, file.stem))[:40]
+            name = f"{stem}-{digest_file(file)[:12]}-{digest_file(mapping)[:6]}"
+            batches = list(write_batches(folder, name, Tally().pick(read_usage(file, rules))))
     written = [str(path) for path, _ in batches]
     if as_json:
         answer = {"tally": tally, "first": [_show_usage(one) for one in samples], "batches": written}
@@ -89,9 +100,13 @@ def _tell(file: Path, tally: Tally, first: list[dict[str, Any]], batches: list[s
     if first:
         emit(first, title="The first of them")
     errors = Console(stderr=True)
-    for bad in tally.bad:
+    for bad in tally.bad[:SHOWN_BAD]:
         told = f"line {bad.line}, {bad.column or 'the whole line'}: {bad.value!r} {bad.why}"
         errors.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+    if tally.bad_lines > SHOWN_BAD:
+        errors.print(
+            f"… and {tally.bad_lines - SHOWN_BAD:,} bad lines more: --json has the first {MAX_BAD:,}", style="red"
+        )
     emit({"records": tally.records, "bad lines": tally.bad_lines, "batches": batches or "none written"})
 
 

@@ -84,9 +84,12 @@ def _tell(report: FileReport, as_json: bool) -> None:
     elif report.taken is not None and report.status == "taken":
         told += f", {report.stored:,} of {report.taken.records:,} records"
     elif report.taken is not None and report.taken.problems:
-        first = report.taken.problems[0]
-        at = f"line or record {first.place}, " if first.place else ""
-        told += f", {report.taken.problem_count:,} problems; {at}{first.field} {first.value!r}: {first.why}"
+        first, count = report.taken.problems[0], report.taken.problem_count
+        at = [f"line or record {first.place}"] if first.place else []
+        at += [first.field] if first.field else []
+        at += [repr(first.value)] if first.value else []
+        place = f"{', '.join(at)}: " if at else ""
+        told += f", {count:,} problem{'s' * (count != 1)}; {place}{first.why}"
     Console().print(told, markup=False, highlight=False, soft_wrap=True)
 
 

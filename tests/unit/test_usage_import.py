@@ -193,3 +193,20 @@ def test_a_file_with_a_bad_line_makes_no_batch_unless_asked(tmp_path: Path) -> N
     batch = msgspec.json.decode(path.read_bytes(), type=UsageBatch)  # as the operator node takes it
     assert batch.batch == path.stem
     assert [record.units for record in batch.records] == [1500]
+
+
+def test_a_screen_shows_the_first_bad_lines_and_how_many_there_are(tmp_path: Path) -> None:
+    (tmp_path / "mapping.toml").write_text(MAPPING)
+    (tmp_path / "usage.csv").write_text(HEAD + GOOD + GOOD.replace("1,5", "1.5") * 1_300)
+    arguments = ["import", str(tmp_path / "usage.csv"), "-m", str(tmp_path / "mapping.toml"), "--dry-run"]
+    told = CliRunner().invoke(app, arguments)
+    assert told.exit_code == 1
+    assert told.stderr.count("line ") == 20
+    assert "and 1,280 bad lines more" in told.stderr
+    assert len(json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)["tally"]["bad"]) == 1_300
+
+
+@pytest.mark.parametrize("text", ["", "one\ntwo\n"])
+def test_a_file_that_ends_before_its_header_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(LandfallError, match="ends before line 3, where its header would be"):
+        read(tmp_path, text, "skip = 2\n" + MAPPING)

@@ -262,7 +262,7 @@ def test_the_command_takes_what_is_there(inbox: Path) -> None:
     told = CliRunner().invoke(app, [*arguments, "--once", "--settle", "0"])
     assert told.exit_code == 1, told.output
     assert "one.csv: taken, 2 of 2 records" in told.output
-    assert "two.csv: refused, 1 problems; line or record 2, imsi 'x'" in told.output
+    assert "two.csv: refused, 1 problem; line or record 2, imsi, 'x': " in told.output
     (inbox / "three.csv").write_text(GOOD)
     told = CliRunner().invoke(app, [*arguments, "--once", "--settle", "0", "--json"])
     assert json.loads(told.stdout)["status"] == "copy"
