@@ -317,6 +317,21 @@ class _Made(Struct, frozen=True):
     issued_on: date
 
 
+async def list_numbers(connection: AsyncConnection, closing: str) -> dict[str, str]:
+    """Numbers of what a closing has issued, by kind and subject."""
+    sql = (
+        "SELECT d.kind, d.subject, d.number FROM closing_documents c JOIN documents d ON d.id = c.document"
+        " WHERE c.closing = :closing"
+    )
+    return {f"{row.kind} {row.subject}": row.number for row in await fetch(connection, _Named, sql, closing=closing)}
+
+
+class _Named(Struct, frozen=True):
+    kind: str
+    subject: str
+    number: str
+
+
 class _File(Struct, frozen=True):
     document: int
     language: str

@@ -198,8 +198,11 @@ class Closings:
 
     async def _issue(self, row: repository.Closing, span: Span) -> None:
         papers = await self._plan(span, row.issued_on)
-        numbers: dict[str, str] = {}
+        async with self._database.read() as connection:
+            numbers = await repository.list_numbers(connection, row.id)
         for place, paper in enumerate(papers, start=1):
+            if f"{paper.kind} {paper.subject}" in numbers:
+                continue
             async with self._database.begin() as connection:
                 number = await self._issue_one(connection, row, span, paper, numbers)
                 await repository.set_step(
