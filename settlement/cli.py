@@ -1,6 +1,6 @@
-"""`landfall settle`: net debts, reconcile records."""
+"""`landfall settle`: net debts, reconcile records, value SDRt."""
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from landfall.cli import emit
 from landfall.errors import LandfallError
-from settlement.money import format_sdrt
+from settlement.money import MoneyError, format_sdrt, parse_sdrt
 from settlement.netting import Debt, Method, Netting, Terms, net, read_caps, read_debts, verify
 from settlement.netting.model import HUB
 from settlement.netting.picture import draw
@@ -25,6 +25,7 @@ from settlement.reconciliation import (
     render_page,
     summarise,
 )
+from settlement.sdr import RateError, Rounding, convert, load_rates
 
 SHOWN: Final = 20
 """Rows a terminal shows, the largest first; --json has more."""
@@ -32,7 +33,7 @@ SHOWN: Final = 20
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Settle: reconcile records with a partner's, net what operators owe each other.",
+    help="Settle: reconcile records with a partner's, net what operators owe each other, value SDRt in a currency.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; amounts are whole micro-SDRt.")]
@@ -146,6 +147,49 @@ def reconcile_records(
         emit(report, as_json=True)
     else:
         _show_report(report)
+
+
+@app.command("value")
+def value_amount(
+    amount: Annotated[str, typer.Argument(help="SDRt, a point and up to six decimals, as 1250.5.")],
+    currency: Annotated[str, typer.Argument(help="ISO 4217 code, as EUR.")],
+    on: Annotated[str, typer.Option(help="The day, as 2026-10-31; the latest rates of it or of a week before count.")],
+    rates: Annotated[
+        Path | None, typer.Option(help="CSV date,currency,units_per_usd; without it the sample rates that come along.")
+    ] = None,
+    rounding: Annotated[Rounding, typer.Option(help="To whole minor units.")] = Rounding.HALF_EVEN,
+    as_json: AsJson = False,
+) -> None:
+    """Value AMOUNT of SDRt in CURRENCY by the IMF basket of the day, and state the rate, its date and the rounding.
+
+    landfall settle value 1250.5 EUR --on 2026-11-20 --rates rates.csv
+    """
+    try:
+        day = date.fromisoformat(on)
+    except ValueError:
+        raise LandfallError(f"--on {on!r} is no date: write it as 2026-10-31") from None
+    try:
+        usdr = parse_sdrt(amount)
+        found = convert(usdr, currency.upper(), day, load_rates(rates), rounding=rounding)
+    except OSError as error:
+        raise LandfallError(f"--rates {rates} cannot be read ({error.strerror}): name an existing file") from None
+    except UnicodeDecodeError:
+        raise LandfallError(f"--rates {rates}: is not UTF-8: save it as UTF-8") from None
+    except (RateError, MoneyError) as error:
+        raise LandfallError(str(error)) from None
+    if as_json:
+        emit(found, as_json=True)
+        return
+    emit(
+        {
+            "amount": format_sdrt(usdr),
+            "comes to": str(found),
+            "rate": f"1 SDRt = {found.value.rate} {found.value.currency}",
+            "rates of": f"{found.value.rate_date}, {load_rates(rates).source}",
+            "basket of": found.value.basket_since,
+            "rounded": found.rounding.value,
+        }
+    )
 
 
 def _moment(text: str | None) -> datetime | None:
