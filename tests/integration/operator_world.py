@@ -180,7 +180,7 @@ async def open_world(
         for name, more, port in (("home", carrier, 0), ("visited", network, visited_port), ("provider", "", 0)):
             node = await found_node(ledger, server, folder, f"{name}-{mark}", more, secret, port or free_port())
             stack.push_async_callback(node.api.aclose)
-            stack.callback(node.stop)
+            stack.push_async_callback(asyncio.to_thread, node.stop)
             nodes.append(node)
         if bill is not None:
             bill.webhook_url = f"{nodes[0].url}/webhooks/payments"

@@ -4,6 +4,7 @@ async with open_ota(ledger, postgres_server, tmp_path, cards=20, smpp=Faults(los
     job = await world.node.post("/ota/jobs", {"iccid": world.iccids[0], "commands": [{"do": "list-slots"}]})
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -104,8 +105,9 @@ async def open_ota(
         await stack.enter_async_context(serve_field(app, "127.0.0.1", port))
         node = await found_node(ledger, server, folder, f"home-{secrets.token_hex(3)}", carrier, secret, free_port())
         stack.push_async_callback(node.api.aclose)
-        stack.callback(node.stop)
-        node.start()
+        # The field and its message centre run in this loop: they answer a node that starts or takes its leave.
+        stack.push_async_callback(asyncio.to_thread, node.stop)
+        await asyncio.to_thread(node.start)
         if subscribers:
             for number, iccid in enumerate(iccids):
                 card = {"iccid": iccid, "kic": keys[number].kic_key.hex(), "kid": keys[number].kid_key.hex()}
