@@ -32,9 +32,19 @@ BUNDLE = Bundle(price=100, octets=1000, seconds=600, hours=1, renewals=3)
 
 
 def make_meter(escrow: int, renewals: int = 0) -> Meter:
-    numbers = dict.fromkeys(Meter.__struct_fields__, 0)
-    numbers.pop("cumulative")
-    return Meter(**{**numbers, "escrow": escrow, "renewals": renewals})
+    return Meter(
+        escrow=escrow,
+        charged=0,
+        renewals=renewals,
+        period_ends=0,
+        used_octets=0,
+        used_seconds=0,
+        used_messages=0,
+        limit_octets=0,
+        limit_seconds=0,
+        limit_messages=0,
+        call_seconds=0,
+    )
 
 
 def use(service: str, units: int, start: int = 0, *, continues: bool = False) -> UsageRecord:
