@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
+from polars import DataFrame
 from rich.console import Console
 
 from landfall.cli import emit
@@ -15,7 +16,6 @@ from settlement.netting import Debt, Method, Netting, Terms, net, read_caps, rea
 from settlement.netting.model import HUB
 from settlement.netting.picture import draw
 from settlement.reconciliation import (
-    Reconciliation,
     Report,
     Rules,
     list_breaks,
@@ -29,6 +29,8 @@ from settlement.sdr import RateError, Rounding, convert, load_rates
 
 SHOWN: Final = 20
 """Rows a terminal shows, the largest first; --json has more."""
+
+BREAKS_ENDINGS: Final = (".csv", ".parquet", ".xlsx")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -118,7 +120,7 @@ def reconcile_records(
     ] = None,
     page: Annotated[Path | None, typer.Option("--html", help="Write the report as a page into this file.")] = None,
     breaks: Annotated[
-        Path | None, typer.Option(help="Write every difference into this file, .csv or .parquet.")
+        Path | None, typer.Option(help="Write every difference into this file: .csv, .parquet, or .xlsx.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -131,6 +133,9 @@ def reconcile_records(
     of time; then one against several that add up to it exactly. Nothing is changed or sent.
     """
     moment = _moment(as_of)
+    if breaks is not None and breaks.suffix not in BREAKS_ENDINGS:
+        told = f"name a file that ends in {', '.join(BREAKS_ENDINGS)}"
+        raise LandfallError(f"--breaks {breaks} ends in {breaks.suffix!r}: {told}")
     agreed = read_rules(rules) if rules else Rules()
     with Console(stderr=True).status(f"reading {ours} …") as status:
         here = read_records(ours)
@@ -142,7 +147,7 @@ def reconcile_records(
         if page is not None:
             _write(page, "--html", render_page(report))
         if breaks is not None:
-            _write_breaks(breaks, found, moment)
+            _write_breaks(breaks, report, list_breaks(found, as_of=moment))
     if as_json:
         emit(report, as_json=True)
     else:
@@ -206,16 +211,18 @@ def _write(file: Path, option: str, text: str) -> None:
         raise LandfallError(f"{option} {file} cannot be written ({error.strerror})") from None
 
 
-def _write_breaks(file: Path, found: Reconciliation, as_of: datetime | None) -> None:
-    listed = list_breaks(found, as_of=as_of)
+def _write_breaks(file: Path, report: Report, listed: DataFrame) -> None:
     try:
         match file.suffix:
             case ".csv":
                 listed.write_csv(file)
             case ".parquet":
                 listed.write_parquet(file)
-            case ending:
-                raise LandfallError(f"--breaks {file} ends in {ending!r}: name a file that ends in .csv or .parquet")
+            case _:
+                # Loaded where it is wanted: documents bring their database tables and typst.
+                from settlement.reconciliation.workbook import write_breaks
+
+                file.write_bytes(write_breaks(report, listed))
     except OSError as error:
         raise LandfallError(f"--breaks {file} cannot be written ({error.strerror})") from None
 

