@@ -127,8 +127,11 @@ def provision(
         again=adm_again or (),
         tell=_tell,
     )
+    if done := sum(why == DONE_ALREADY for why in run.passed_over.values()):
+        _tell(f"done already, and passed over: {done} of {len(run.cards)} cards")
     for iccid, why in run.passed_over.items():
-        _tell(f"card {iccid} is passed over: {why}")
+        if why != DONE_ALREADY:
+            _tell(f"card {iccid} is passed over: {why}")
     outcomes = _run(run, wanted, where, wait)
     if network is not None and network_file is not None and not dry_run:
         _write_network(run, outcomes, network, network_file)
@@ -184,7 +187,10 @@ def _iccid(where: LinkOptions) -> str:
 def _run(run: BatchRun, wanted: Wanted, where: LinkOptions, wait: float) -> list[CardOutcome]:
     if wanted.batch is None:
         with open_link(where) as link:
-            return [run.provision(link, run.cards[0])]
+            outcome = run.provision(link, run.cards[0])
+        if outcome.error:
+            _tell(outcome.error)
+        return [outcome]
     outcomes = []
     walk = run.through_reader(where, wait_s=wait) if where.card is None else run.through_folder(where.card)
     total = len(run.waiting)

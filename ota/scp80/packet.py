@@ -100,11 +100,6 @@ class Command(msgspec.Struct, frozen=True):
     padding: int
     data: bytes
 
-    @property
-    def moves_counter(self) -> bool:
-        """Whether the card must store `counter` before it acts on `data`."""
-        return self.header.spi.counter in (CounterMode.COUNTER_MUST_BE_HIGHER, CounterMode.COUNTER_MUST_BE_LOWER)
-
 
 class ProofOfReceipt(msgspec.Struct, frozen=True):
     """A decoded response packet.
