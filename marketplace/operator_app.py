@@ -75,6 +75,8 @@ Staff and agreeing with partners (reconciliation, cases)
     GET  /cases?partner=&state=&source=&run=    /cases/ageing    /cases/workbook    /cases/{id} with its history
     POST /cases/{id}/propose {"resolution", "reason", "text"?, "amount_usdr"?}   with a member's token, then, by another
     POST /cases/{id}/confirm {"text"?}     POST /cases/{id}/reopen {"text"}
+    POST /meters/devices/{subscriber} {"key"}    POST /meters/readings (signed by the device, no token)   GET …/{id}
+    POST /evidence/checks {"partner", "period"}                   findings, as cases;  PUT /evidence/limits/{offer}
     POST /disputes/of-case/{case} {"amount_usdr"?, "cause"?}      home, on the ledger;  GET /disputes?role=&state=
     POST /disputes/{id}/accept /reject /escalate /withdraw        body: what is shown;  GET /disputes/dossiers/{digest}
 
@@ -98,6 +100,7 @@ from landfall.serving import serve
 from landfall.settings import Settings, read_settings
 from marketplace.agreeing.controller import CaseController, ReconciliationController
 from marketplace.agreeing.dispute_controller import DisputeController
+from marketplace.agreeing.evidence_controller import EvidenceController, MeterController
 from marketplace.campaigns.controller import CampaignController, JobController, TemplateController
 from marketplace.card_keys.controller import CardKeyController
 from marketplace.closing.controller import ClosingController, DocumentController
@@ -172,6 +175,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             ReconciliationController,
             CaseController,
             DisputeController,
+            MeterController,
+            EvidenceController,
             static_files(),
             observability_router({"database": ping}),
         ],

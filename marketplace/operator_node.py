@@ -21,6 +21,8 @@ from landfall.migrations import upgrade
 from landfall.postgres import open_database
 from landfall.settings import Settings
 from marketplace.agreeing.disputes import Disputes
+from marketplace.agreeing.evidence import EvidenceChecks
+from marketplace.agreeing.meters import Meters
 from marketplace.agreeing.reported import ReportedUsage
 from marketplace.agreeing.service import Agreeing
 from marketplace.campaigns.sending import Sender
@@ -90,6 +92,8 @@ class Node(Struct, frozen=True):
     staff: Staff
     agreeing: Agreeing
     disputes: Disputes
+    meters: Meters
+    evidence: EvidenceChecks
     closings: Closings
     debts: Debts
 
@@ -187,6 +191,8 @@ def _assemble(
         card_keys=CardKeyImport(database, KeyImport(cards)),
         staff=Staff(database, token),
         agreeing=Agreeing(database, reported),
+        meters=Meters(database),
+        evidence=EvidenceChecks(database, reported),
         disputes=Disputes(database, ledger, outbox, follower, tasks, reported),
         closings=Closings(own, database, ledger, outbox, tasks),
         debts=Debts(own, database, ledger, outbox, follower, tasks),

@@ -28,7 +28,10 @@ def tell_undecodable(path: Path) -> str | None:
 
 
 def _column(header: str, line: str) -> str:
-    names, cells = (next(csv.reader([text.lstrip("\ufeff")]), []) for text in (header, line))
+    try:
+        names, cells = (next(csv.reader([text.lstrip("\ufeff")]), []) for text in (header, line))
+    except csv.Error:  # lines ended by bare carriage returns: the column cannot be told
+        return ""
     bad = (name for name, cell in zip_longest(names, cells, fillvalue="") if "\ufffd" in cell)
     name = next(bad, "")
     return f", {name}" if name else ""

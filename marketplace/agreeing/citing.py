@@ -20,14 +20,14 @@ class Citation(Struct, frozen=True):
 
 
 def contested_amount(case: Case) -> int:
-    """What the ledger charged beyond what the case's resolution says. Raises Refusal where there is nothing."""
+    """What the ledger charged beyond what was agreed, less what disputes brought back. Raises Refusal if nothing."""
     charged = (case.ours_usdr if case.basis.startswith("ledger/") else case.theirs_usdr) or 0
-    amount = charged - (case.agreed_usdr or 0)
+    amount = charged - (case.agreed_usdr or 0) - case.awarded_usdr
     if amount <= 0:
         raise Refusal(
             "invalid",
-            f"case {case.id}: {charged} µSDRt was charged and {case.agreed_usdr} agreed, there is nothing to get back; "
-            "what you owe beyond a charge is an invoice of the partner's",
+            f"case {case.id}: {charged} µSDRt was charged, {case.agreed_usdr} agreed, {case.awarded_usdr} brought "
+            "back: nothing is left to dispute (what you owe beyond a charge is for an invoice)",
         )
     return amount
 

@@ -70,7 +70,10 @@ class Sighting(Struct, frozen=True, kw_only=True):
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """A difference and how far it has come. `agreed_usdr`: what the charge should be, by the resolution."""
+    """A difference and how far it has come. `agreed_usdr`: what the charge should be, by the resolution.
+
+    `award_usdr`: what the last dispute brought; `awarded_usdr`: what all did.
+    """
 
     id: UUID
     mark: str
@@ -95,6 +98,7 @@ class Case(Struct, frozen=True, kw_only=True):
     dispute: UUID | None = None
     dispute_state: str | None = None
     award_usdr: int | None = None
+    awarded_usdr: int = 0
     opened_ms: int = 0
     changed_ms: int = 0
     events: int = 0
@@ -161,7 +165,7 @@ def find_again(case: Case, sighting: Sighting, *, by: str, at_ms: int) -> Event 
     old = {name: value for name, value in msgspec.to_builtins(case).items() if name in new}
     changed = {name: value for name, value in new.items() if old[name] != value}
     if changed.keys() & {"at_stake_usdr", "ours_usdr", "theirs_usdr"}:
-        undone = {} if case.state in ("disputed", "ended") else _FRESH
+        undone = {} if case.state == "disputed" else _FRESH
         return _next(case, "changed", by, at_ms, {**changed, **undone})
     if case.state == "cleared":
         return _next(case, "found-again", by, at_ms, {**changed, "state": "open"})
@@ -219,7 +223,7 @@ def follow(case: Case, state: str, award_usdr: int, *, at_ms: int, ended: bool) 
         return None
     sets: dict[str, Any] = {"dispute_state": state, "award_usdr": award_usdr if ended else None}
     if ended:
-        sets["state"] = "ended"
+        sets |= {"state": "ended", "awarded_usdr": case.awarded_usdr + award_usdr}
     elif state.startswith("refused:"):
         sets |= {"state": "confirmed", "dispute": None}
     return _next(case, "ledger", "ledger", at_ms, sets)

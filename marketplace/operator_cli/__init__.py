@@ -7,7 +7,18 @@ LANDFALL_OPERATOR_URL (default: the settings' host and port) and the staff token
 
 import typer
 
-from marketplace.operator_cli import agreeing, buying, disputes, node, ota, requests, selling, settling, staff
+from marketplace.operator_cli import (
+    agreeing,
+    buying,
+    disputes,
+    evidence,
+    node,
+    ota,
+    requests,
+    selling,
+    settling,
+    staff,
+)
 from marketplace.operator_cli.calling import read_amount
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=__doc__, add_completion=False)
@@ -32,5 +43,7 @@ app.add_typer(agreeing.app)
 app.add_typer(agreeing.records, name="records")
 app.add_typer(agreeing.cases, name="cases")
 app.add_typer(disputes.disputes, name="disputes")
+app.add_typer(evidence.evidence, name="evidence")
+app.add_typer(evidence.meter, name="meter")
 
 __all__ = ["app", "read_amount"]

@@ -36,6 +36,12 @@ ON CONFLICT (iccid) DO UPDATE SET slot = excluded.slot, plmn = excluded.plmn, fi
     number = excluded.number, smsc = excluded.smsc, counter = excluded.counter, received_ms = excluded.received_ms
 WHERE card_reports.counter < excluded.counter
 """
+_REMEMBER: Final = """
+INSERT INTO card_switches (iccid, counter, slot, request, received_ms) VALUES (:iccid, :counter, :slot,
+    (SELECT request FROM card_slots WHERE iccid = :iccid AND slot = :slot AND fingerprint = :fingerprint), :now)
+ON CONFLICT DO NOTHING
+"""
+"""When the card was on whose profile: evidence, which is kept when the slot is long another's."""
 _FIND: Final = """
 SELECT CAST(:home AS text) AS home_number, report.slot, report.plmn, report.smsc, report.received_ms AS reported_ms,
     nullif(report.number, '') AS reported_number,
@@ -107,6 +113,16 @@ class CardReports:
                 counter=report.counter,
                 now=now_ms(),
             )
+            if stored:
+                await execute(
+                    connection,
+                    _REMEMBER,
+                    iccid=report.iccid,
+                    counter=report.counter,
+                    slot=report.slot,
+                    fingerprint=report.fingerprint,
+                    now=now_ms(),
+                )
         return "stored" if stored else "old"
 
     async def find(self, iccid: str) -> Reach:

@@ -261,3 +261,80 @@ async def test_a_confirmed_case_is_disputed_and_what_follows_comes_back_into_it(
     assert [(step["by"], step["step"]) for step in shown["steps"]] == [("carla", "reject")]
     assert (await world.home.get("/balance"))["available"] == before + 5000
     assert not [task for task in await world.home.get("/tasks") if task["kind"] == "follow-dispute"]
+
+
+async def test_over_reported_usage_is_found_by_evidence_disputed_and_paid_back(
+    world: OperatorWorld, tmp_path: Path
+) -> None:
+    node, partner = staff_of(world.home), world.visited.id
+    anna, ben = (staff_of(member) for member in await hire(world.home, "anna", "ben"))
+    (carla,) = (staff_of(member) for member in await hire(world.visited, "carla"))
+    (subscriber,) = await world.home.get("/subscribers")
+    key = tmp_path / "device.key"
+    public = (await node("meter", "keygen", str(key)))["key"]
+    await node("meter", "enrol", subscriber["id"], "--key", public)
+    request = await travel(world)
+    minute = time.time_ns() // 60_000_000_000 + 10
+    await report(world, request, 1_000_000)
+    meter = ("meter", "report", request, "--key-file", str(key))
+    await node(*meter, "--octets", "980000", "--minute", str(minute))
+    honest = await node("evidence", "check", partner, "--period", PERIOD)
+    assert (honest["requests"], honest["with_meter"], honest["findings"]) == (1, 1, [])
+
+    await report(world, request, 1_100_000, batch="two")
+    checked = await node("evidence", "check", partner, "--period", PERIOD)
+    (found,) = checked["findings"]
+    assert found["finding"]["fraud"] == "over-report"
+    assert found["finding"]["excess"] == {"data": 1_120_000}
+    assert (found["charged_usdr"], found["excess_usdr"]) == (21_000, 11_200)
+    again = await node("evidence", "check", partner, "--period", PERIOD)
+    assert (again["findings"][0]["case"], again["opened"]) == (found["case"], 0)
+
+    await anna("cases", "propose", found["case"], "accept-ours", "--reason", "evidence")
+    with pytest.raises(LandfallError, match="four-eyes"):
+        await anna("cases", "confirm", found["case"])
+    await ben("cases", "confirm", found["case"])
+    before = (await world.home.get("/balance"))["available"]
+    raised = await ben("disputes", "raise", found["case"])
+    await world.visited.wait("/disputes", bool, role="visited", state="raised")
+    dossier = tmp_path / "case.json"
+    asked = (await carla("disputes", "list"))[0]["dispute"]
+    assert asked["cause"] == "over-report"
+    await node("disputes", "dossier", asked["evidence"], "--out", str(dossier))
+    assert '"signature"' in dossier.read_text(), "what the device signed is shown"
+    await carla("disputes", "accept", raised["dispute"])
+    case = f"/cases/{found['case']}"
+    ended = await world.home.wait(case, lambda seen: seen["case"]["state"] == "ended")
+    assert ended["case"]["award_usdr"] == 11_200
+    assert (await world.home.get("/balance"))["available"] == before + 11_200, "the money is back"
+
+    await report(world, request, 500_000, batch="three")
+    await node("evidence", "check", partner, "--period", PERIOD)
+    grown = (await world.home.get(case))["case"]
+    assert (grown["state"], grown["at_stake_usdr"], grown["awarded_usdr"]) == ("open", 16_200, 11_200)
+    await ben("cases", "propose", found["case"], "accept-ours", "--reason", "evidence")
+    await anna("cases", "confirm", found["case"])
+    raised = await anna("disputes", "raise", found["case"])
+    await world.visited.wait("/disputes", bool, role="visited", state="raised")
+    await carla("disputes", "reject", raised["dispute"])
+    await world.home.wait("/disputes", bool, role="home", state="rejected")
+    await anna("disputes", "escalate", raised["dispute"], "--evidence", str(dossier))
+    await world.home.wait("/disputes", bool, role="home", state="escalated")
+    async with world.ledger.issuer_client() as issuer:
+        (waiting,) = [row for row in await issuer.disputes(state="escalated") if row.home == world.home.id]
+        assert waiting.amount == 5_000, "what was not paid back yet"
+        await issuer.submit(issuer.make(DecideDispute, dispute=waiting.id, award=2_000))
+    decided = await world.home.wait(case, lambda seen: seen["case"]["state"] == "ended")
+    assert (decided["case"]["dispute_state"], decided["case"]["awarded_usdr"]) == ("upheld", 13_200)
+    assert (await world.home.get("/balance"))["available"] == before + 13_200
+
+    with pytest.raises(LandfallError, match="only go up"):
+        await node(*meter, "--octets", "1000", "--minute", str(minute + 1))
+    stranger = tmp_path / "other.key"
+    await node("meter", "keygen", str(stranger))
+    with pytest.raises(LandfallError, match="bad-signature"):
+        await node("meter", "report", request, "--key-file", str(stranger), "--octets", "9999999")
+    body = {"request": request, "minute": 1, "octets": 1, "seconds": 0, "messages": 0, "signature": "AAAA"}
+    async with httpx.AsyncClient(base_url=world.home.url) as anybody:
+        assert (await anybody.post("/meters/readings", json=body)).status_code == 400
+        assert (await anybody.get(f"/meters/{request}")).status_code == 401
