@@ -154,15 +154,14 @@ class Turn:
         ]
         if tree:
             await copy("tree", records=tree, columns=("level", "index", "hash"))
-        changed: dict[type[Row], list[Row]] = defaultdict(list)
-        for (row_type, _), row in state.settle().items():
-            changed[row_type].append(row)
-        for row_type, rows in changed.items():
-            stored = self._stored[row_type]
-            if new := [row for row in rows if row.key not in stored]:
-                await insert(self._connection, row_type, new)
-            if old := [row for row in rows if row.key in stored]:
-                await update(self._connection, row_type, old)
+        new: dict[type[Row], list[Row]] = defaultdict(list)
+        old: dict[type[Row], list[Row]] = defaultdict(list)
+        for (row_type, key), row in state.settle().items():
+            (old if key in self._stored[row_type] else new)[row_type].append(row)
+        for row_type, rows in new.items():
+            await insert(self._connection, row_type, rows)
+        for row_type, rows in old.items():
+            await update(self._connection, row_type, rows)
 
     def require_epoch(self, epoch: int) -> None:
         """Raise Fenced unless the ledger is still in the epoch that the writer began in."""
