@@ -4,7 +4,8 @@
 
 SMPP (`smpp://system-id@host:port`, `smpps://` by TLS) is what short message centres speak; the secret is the account's
 password, at most eight characters (SMPP v3.4 5.2.2). `?data-coding=4` is for a centre that refuses F6 of packets for
-cards and wants SMPP's own word for binary. What cards say by themselves comes back there too, and goes to `take`.
+cards and wants SMPP's own word for binary; `validity-seconds` is how long the centre tries, `proof-seconds` how long
+a card that has the packet may take to its proof. What cards say by themselves comes back there too, and goes to `take`.
 Over HTTP a card is known by its ICCID, whatever its number, and answers within the call:
 
     POST {url}/sms/{iccid}     {"tpdus": [hex, …]}      200 {"responses": [hex, …], "submitted": [hex, …]}
@@ -23,7 +24,7 @@ from landfall.errors import LandfallError
 from marketplace.networks.hlr import read_code
 from marketplace.operator_settings import CarrierSettings
 from ota.delivery import AbsentCard, Attempt, CarrierError
-from ota.smpp.carrier import SmppCarrier
+from ota.smpp.carrier import PROOF_S, VALIDITY_S, SmppCarrier
 from ota.smpp.esme import Centre
 
 TIMEOUT_S: Final = 60.0
@@ -31,6 +32,9 @@ TIMEOUT_S: Final = 60.0
 
 SMPP_PORT: Final = 2775
 """Registered for SMPP; where the URL names none."""
+
+WAITS_S: Final = range(1, 601)
+"""Ten minutes at most: a card's other packets wait as long."""
 
 
 def open_carrier(
@@ -54,17 +58,27 @@ def open_carrier(
         system_id=url.username or "",
         password=secret,
         tls=tls,
-        data_coding=_read_coding(url.query),
+        data_coding=_read_number(url.query, "data-coding", range(0x100), "try 4"),
     )
-    return SmppCarrier(centre, find_number, take=take, sender=settings.sender)
+    validity_s = _read_number(url.query, "validity-seconds", WAITS_S, f"{VALIDITY_S:.0f} when left out")
+    proof_s = _read_number(url.query, "proof-seconds", WAITS_S, f"{PROOF_S:.0f} when left out")
+    return SmppCarrier(
+        centre,
+        find_number,
+        take=take,
+        sender=settings.sender,
+        validity_s=validity_s or VALIDITY_S,
+        proof_s=proof_s or PROOF_S,
+    )
 
 
-def _read_coding(query: str) -> int | None:
-    asked = parse_qs(query).get("data-coding")
+def _read_number(query: str, name: str, allowed: range, advice: str) -> int | None:
+    asked = parse_qs(query).get(name)
     if asked is None:
         return None
-    if not asked[0].isdecimal() or int(asked[0]) > 0xFF:
-        raise LandfallError(f"[carrier] url: data-coding {asked[0]!r} is not a number from 0 to 255; try 4")
+    if not (asked[0].isascii() and asked[0].isdecimal()) or int(asked[0]) not in allowed:
+        told = f"a number from {allowed.start} to {allowed.stop - 1}; {advice}"
+        raise LandfallError(f"[carrier] url: {name} {asked[0]!r} is not {told}")
     return int(asked[0])
 
 

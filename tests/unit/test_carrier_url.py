@@ -30,3 +30,10 @@ async def test_a_centre_reads_the_data_coding_it_wants(query: str, coding: int) 
 async def test_a_data_coding_that_is_none_is_told() -> None:
     with pytest.raises(LandfallError, match="data-coding 'binary' is not a number"):
         await open_url("smpp://ota@127.0.0.1?data-coding=binary")
+
+
+async def test_a_centre_has_the_time_it_is_given() -> None:
+    carrier = await open_url("smpp://ota@127.0.0.1?validity-seconds=10&proof-seconds=5")
+    assert (carrier._validity_s, carrier._proof_s) == (10, 5)
+    with pytest.raises(LandfallError, match="proof-seconds '0' is not a number from 1 to 600; 20 when left out"):
+        await open_url("smpp://ota@127.0.0.1?proof-seconds=0")
