@@ -20,7 +20,8 @@ NOW = 29_900_000
 
 
 def sign(minute: int, octets: int, seconds: int, messages: int, *, key: SigningKey = DEVICE) -> Reading:
-    fields: dict[str, Any] = {"request": REQUEST, "minute": minute, "octets": octets, "seconds": seconds, "messages": messages}
+    fields: dict[str, Any] = {"request": REQUEST, "minute": minute, "octets": octets, "seconds": seconds}
+    fields["messages"] = messages
     unsigned = Metered(**fields, signature=b"")
     return Reading(**fields, signature=key.sign(unsigned.signed_octets).signature)
 
