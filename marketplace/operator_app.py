@@ -67,6 +67,12 @@ Debts
     POST /invoices/{id}/confirm {"document"?}    POST /invoices/{id}/refuse {"reason"?}
     GET  /netting?state=    POST /netting/{cycle}/consent    POST /netting/{cycle}/refuse {"reason"?}
 
+Deals
+    POST /deals/forecast?period= {"partner", "directions": [{"home", "terms", "revenue"?, "volumes"?, "credit_limit"?}],
+                 "balanced"?, "starts", "ends", "months"?, …}    what it would cost on past use; POST /deals proposes
+    GET  /deals?state=&partner=    GET /deals/{id} used against committed, credit    GET /deals/{id}/forecast?period=
+    POST /deals/{id}/consent {"policy"?}    …/refuse {"reason"?}    …/settle {"period"?}
+
 Staff and agreeing with partners (reconciliation, cases)
     POST /staff {"name"}                   {name, token}, with the node's own token; GET /staff, POST …/{name}/remove
     POST /reconciliations/files?name= (CSV or Parquet)            {digest};   …/own-records?name= takes own records in
@@ -104,6 +110,7 @@ from marketplace.agreeing.evidence_controller import EvidenceController, MeterCo
 from marketplace.campaigns.controller import CampaignController, JobController, TemplateController
 from marketplace.card_keys.controller import CardKeyController
 from marketplace.closing.controller import ClosingController, DocumentController
+from marketplace.deals.controller import DealController
 from marketplace.debts.controller import InvoiceController, NettingController, ObligationController
 from marketplace.openapi import describe_api, static_files
 from marketplace.operator_node import Node, open_node, prepare_database
@@ -171,6 +178,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             ObligationController,
             InvoiceController,
             NettingController,
+            DealController,
             StaffController,
             ReconciliationController,
             CaseController,

@@ -30,6 +30,7 @@ from marketplace.campaigns.service import Campaigns
 from marketplace.card_keys.service import CardKeyImport
 from marketplace.closing.service import Closings
 from marketplace.codes.service import CodePool
+from marketplace.deals.service import Deals
 from marketplace.debts.service import Debts
 from marketplace.ledger_link.follower import Follower
 from marketplace.ledger_link.keys import OperatorKeys
@@ -96,6 +97,7 @@ class Node(Struct, frozen=True):
     evidence: EvidenceChecks
     closings: Closings
     debts: Debts
+    deals: Deals
 
 
 def prepare_database(settings: Settings) -> str:
@@ -196,6 +198,7 @@ def _assemble(
         disputes=Disputes(database, ledger, outbox, follower, tasks, reported),
         closings=Closings(own, database, ledger, outbox, tasks),
         debts=Debts(own, database, ledger, outbox, follower, tasks),
+        deals=Deals(database, ledger, outbox, follower, tasks, reported),
     )
     loops = [outbox.run, follower.run, tasks.run, clock.run]
     if isinstance(carrier, SmppCarrier):

@@ -160,7 +160,7 @@ class Follower:
             cause=cause,
         )
         assert row is not None, "it was put there above"
-        return row.escrow_usdr - request.charged
+        return max(0, row.escrow_usdr - request.charged)  # under a deal more may be charged than escrow was: it is owed
 
 
 class _Escrow(Struct, frozen=True):

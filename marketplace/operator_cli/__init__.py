@@ -10,6 +10,7 @@ import typer
 from marketplace.operator_cli import (
     agreeing,
     buying,
+    deals,
     disputes,
     evidence,
     node,
@@ -38,6 +39,7 @@ app.add_typer(settling.documents, name="documents")
 app.add_typer(settling.obligations, name="obligations")
 app.add_typer(settling.invoices, name="invoices")
 app.add_typer(settling.netting, name="netting")
+app.add_typer(deals.deals, name="deals")
 app.add_typer(staff.staff, name="staff")
 app.add_typer(agreeing.app)
 app.add_typer(agreeing.records, name="records")

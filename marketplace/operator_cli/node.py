@@ -23,6 +23,9 @@ app = typer.Typer()
 tasks = typer.Typer(no_args_is_help=True, help="Work that waits or has failed.")
 
 
+OWED: Final = ("debtor", "creditor", "cause", "source", "amount_usdr", "remaining_usdr", "state")
+
+
 class Example(StrEnum):
     """Files that `example` prints."""
 
@@ -33,6 +36,7 @@ class Example(StrEnum):
     PROFILES = "profiles"
     USAGE = "usage"
     TEMPLATE = "template"
+    DEAL = "deal"
 
 
 EXAMPLES: Final = {
@@ -43,6 +47,7 @@ EXAMPLES: Final = {
     Example.PROFILES: "profiles.csv",
     Example.USAGE: "usage.json",
     Example.TEMPLATE: "template.toml",
+    Example.DEAL: "deal.toml",
 }
 
 
@@ -179,4 +184,8 @@ def statement(
         return
     columns = ("partner", "role", "requests", "ended", "charged_usdr", "fees_usdr", "returned_usdr", "records_refused")
     show(found["lines"], columns, False, f"Statement of {found['operator']}")
-    emit({"spent": format_sdrt(found["spent_usdr"]), "earned": format_sdrt(found["earned_usdr"])})
+    sums = ("spent", "earned", "owed_by_us", "owed_to_us")
+    emit({name.replace("_", " "): format_sdrt(found[f"{name}_usdr"]) for name in sums})
+    if found["obligations"]:
+        owed = [{f"{name}_usdr": row[name] for name in ("amount", "remaining")} | row for row in found["obligations"]]
+        show(owed, OWED, False, "Owed outside of escrow")

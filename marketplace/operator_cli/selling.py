@@ -18,7 +18,7 @@ profiles = typer.Typer(no_args_is_help=True, help="The pool of mobile profiles."
 codes = typer.Typer(no_args_is_help=True, help="Service provider codes.")
 usage = typer.Typer(no_args_is_help=True, help="Usage of visitors.")
 
-OWN_OFFER: Final = ("id", "state", "policy", "terms.name", "terms.tariff.kind", "terms.valid_until", "cause")
+OWN_OFFER: Final = ("id", "state", "policy", "terms.name", "terms.tariff.kind", "terms.valid_until", "deal", "cause")
 
 
 @offers.command("publish")
@@ -69,7 +69,7 @@ def search_offers(
         publisher=publisher,
         max_price=None if max_price is None else read_amount(max_price),
     )
-    columns = ("id", "publisher", "terms.name", "terms.tariff", "terms.countries", "terms.valid_until", "stock")
+    columns = ("id", "publisher", "terms.name", "terms.tariff", "terms.countries", "terms.valid_until", "stock", "deal")
     show(found, columns, as_json, "Offers on the market")
 
 

@@ -71,8 +71,9 @@ class TreasuryController(Controller):
     ) -> Statement:
         """Show what was charged, returned and earned by counterparty, by default ever."""
         from_ms, to_ms = _read_time(since, 0), _read_time(until, now_ms() + 86_400_000)
+        owed = await node.ledger.obligations()
         async with node.database.read() as connection:
-            return await make_statement(connection, node.settings.id, from_ms=from_ms, to_ms=to_ms)
+            return await make_statement(connection, node.settings.id, owed, from_ms=from_ms, to_ms=to_ms)
 
 
 class OwnController(Controller):

@@ -1,15 +1,18 @@
 """Statements of account, made of the entries this node followed: anybody with the log can make the same.
 
 One line a counterparty and role. As home: what requests cost. As visited: what they earned. A cancellation fee is told
-apart from use. `returned` is escrow that came back when requests ended. All in micro-SDRt.
+apart from use. `returned` is escrow that came back when requests ended. All in micro-SDRt. What is not paid from escrow
+but owed, such as use beyond it on a deal's credit, is told beside: it is in `obligations`, not in the lines.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from marketplace.operator_database import fetch
+from settlement.ledger.state import Obligation
 
 
 class Line(Struct, frozen=True):
@@ -34,7 +37,11 @@ class Treasury(Struct, frozen=True):
 
 
 class Statement(Struct, frozen=True):
-    """A period's statement: times are milliseconds since the epoch, `to_ms` excluded."""
+    """A period's statement: times are milliseconds since the epoch, `to_ms` excluded.
+
+    `obligations`: what came to be owed outside of escrow in the period (use on credit and shortfalls of deals,
+    disputes, invoices, netting), as it stands now; the sums are of what remains of it.
+    """
 
     operator: str
     from_ms: int
@@ -43,10 +50,19 @@ class Statement(Struct, frozen=True):
     spent_usdr: int
     earned_usdr: int
     treasury: Treasury
+    obligations: tuple[Obligation, ...] = ()
+    owed_by_us_usdr: int = 0
+    owed_to_us_usdr: int = 0
 
 
-async def make_statement(connection: AsyncConnection, operator: str, *, from_ms: int, to_ms: int) -> Statement:
-    """The statement of a period, by the ledger's time of the entries."""
+async def make_statement(
+    connection: AsyncConnection, operator: str, obligations: Iterable[Obligation], *, from_ms: int, to_ms: int
+) -> Statement:
+    """The statement of a period, by the ledger's time of the entries; `obligations` as the ledger tells them now."""
+    begun = sorted(
+        (row for row in obligations if from_ms <= row.made < to_ms and row.state in ("open", "settled")),
+        key=lambda row: (row.made, row.id),
+    )
     lines = await fetch(
         connection,
         Line,
@@ -80,4 +96,7 @@ async def make_statement(connection: AsyncConnection, operator: str, *, from_ms:
         spent_usdr=sum(line.charged_usdr + line.fees_usdr for line in lines if line.role == "home"),
         earned_usdr=sum(line.charged_usdr + line.fees_usdr for line in lines if line.role == "visited"),
         treasury=treasury[0],
+        obligations=tuple(begun),
+        owed_by_us_usdr=sum(row.remaining for row in begun if row.debtor == operator),
+        owed_to_us_usdr=sum(row.remaining for row in begun if row.creditor == operator),
     )

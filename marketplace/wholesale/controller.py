@@ -7,6 +7,7 @@ import msgspec
 from litestar import Controller, Request, get, post
 from litestar.datastructures import State
 from litestar.params import Parameter
+from msgspec import UNSET
 
 from landfall.keystore import KeystoreError
 from marketplace.networks.webhooks import BadWebhook, verify
@@ -61,7 +62,7 @@ class MarketController(Controller):
         max_price: int | None = None,
         valid_at: int | None = None,
     ) -> list[Offer]:
-        """Search offers: country, PLMN, category, service, publisher, price up to, valid at."""
+        """Search offers: country, PLMN, category, service, publisher, price up to, valid at. Deals' come first."""
         wanted = {
             "country": country,
             "plmn": plmn,
@@ -71,7 +72,8 @@ class MarketController(Controller):
             "max_price": max_price,
             "valid_at": valid_at,
         }
-        return await node.ledger.offers(**{name: value for name, value in wanted.items() if value is not None})
+        found = await node.ledger.offers(**{name: value for name, value in wanted.items() if value is not None})
+        return sorted(found, key=lambda offer: offer.deal is UNSET)
 
 
 class BidRequestController(Controller):

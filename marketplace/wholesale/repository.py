@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from marketplace.operator_database import execute, fetch, fetch_one
@@ -24,6 +24,7 @@ class _OfferRow(Struct, frozen=True):
     terms: str
     cause: str | None
     published_ms: int | None
+    deal: UUID | None
 
     def view(self) -> OfferView:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -36,14 +37,15 @@ async def put_offer(
     """Insert an offer; one that is there keeps its terms and policy."""
     await execute(
         connection,
-        "INSERT INTO offers (id, publisher, terms, policy, state, published_ms)"
-        " VALUES (:id, :publisher, :terms, :policy, :state, :published) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO offers (id, publisher, terms, policy, state, published_ms, deal)"
+        " VALUES (:id, :publisher, :terms, :policy, :state, :published, :deal) ON CONFLICT (id) DO NOTHING",
         id=offer,
         publisher=publisher,
         terms=msgspec.json.encode(terms).decode(),
         policy=policy,
         state=state,
         published=more.get("published_ms"),
+        deal=more.get("deal"),
     )
 
 
@@ -57,6 +59,7 @@ async def remember_offer(connection: AsyncConnection, offer: Offer) -> None:
         policy="auto",
         state=offer.status,
         published_ms=offer.published,
+        deal=None if offer.deal is UNSET else offer.deal,
     )
 
 

@@ -28,7 +28,10 @@ class NewBidRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OfferView(Struct, frozen=True):
-    """An own offer. `state`: publishing, open, withdrawn, superseded or rejected (`cause`: the ledger's code)."""
+    """An own offer. `state`: publishing, open, withdrawn, superseded or rejected (`cause`: the ledger's code).
+
+    Under a `deal` it is proposed until both have agreed, then open for the partner alone, and cannot be withdrawn.
+    """
 
     id: UUID
     publisher: str
@@ -37,6 +40,7 @@ class OfferView(Struct, frozen=True):
     terms: Terms
     cause: str | None = None
     published_ms: int | None = None
+    deal: UUID | None = None
 
 
 class RequestView(Struct, frozen=True):

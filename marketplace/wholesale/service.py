@@ -117,6 +117,8 @@ class Wholesale:
             view = await repository.find_offer(connection, offer)
             if view is None or view.publisher != self._ledger.operator:
                 raise Refusal("not-found", f"there is no own offer {offer}")
+            if view.deal is not None:
+                raise Refusal("wrong-state", f"offer {offer} is part of deal {view.deal}, which both agreed on")
             if view.state != "open":
                 raise Refusal("wrong-state", f"offer {offer} is {view.state}, only an open one is withdrawn")
             await self._outbox.enqueue(connection, self._ledger.make(WithdrawOffer, offer=offer), subject=str(offer))

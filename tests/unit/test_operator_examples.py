@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from marketplace.deals.schemas import NewDeal
 from marketplace.operator_cli import app
 from marketplace.operator_cli.calling import plain, read_file
 from marketplace.operator_cli.node import EXAMPLES
@@ -19,6 +20,7 @@ from ota.templates import Template, read_template
 from settlement.ledger.messages import Terms
 from settlement.ledger.rules import VERSIONS
 from settlement.ledger.rules.offers import check_terms
+from settlement.usage.deals import Calendar, periods
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,7 @@ from settlement.ledger.rules.offers import check_terms
         ("subscriber.toml", NewSubscriber),
         ("usage.json", UsageBatch),
         ("template.toml", Template),
+        ("deal.toml", NewDeal),
     ],
 )
 def test_each_example_is_what_the_api_takes(name: str, shape: type) -> None:
@@ -37,6 +40,11 @@ def test_each_example_is_what_the_api_takes(name: str, shape: type) -> None:
     if isinstance(taken, NewOffer):
         assert isinstance(taken.terms, Terms)
         check_terms(taken.terms, max(VERSIONS))
+    if isinstance(taken, NewDeal):
+        assert periods(Calendar(taken.starts, taken.ends, taken.months)) == 4
+        for direction in taken.directions:
+            check_terms(direction.terms, max(VERSIONS))
+            assert direction.terms.valid_until <= taken.ends
     if isinstance(taken, Template):
         assert read_template(taken).repeatable
 
@@ -65,7 +73,9 @@ def test_dates_become_milliseconds() -> None:
     assert plain(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == 1000
 
 
-@pytest.mark.parametrize("group", [[], ["offers"], ["packages"], ["requests"], ["usage"], ["statement"], ["init"]])
+@pytest.mark.parametrize(
+    "group", [[], ["offers"], ["packages"], ["requests"], ["usage"], ["deals"], ["statement"], ["init"]]
+)
 def test_help_explains_every_command(group: list[str]) -> None:
     result = CliRunner().invoke(app, [*group, "--help"])
     assert result.exit_code == 0
