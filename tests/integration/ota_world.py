@@ -100,7 +100,7 @@ async def open_ota(
             smsc = Smsc(field, {"ota": secret[:SMPP_PASSWORD]}, faults=smpp)
             smsc.numbers.update({f"7999{number:07d}": iccid for number, iccid in enumerate(iccids)})
             smpp_port = await stack.enter_async_context(smsc.serve("127.0.0.1", 0))
-            carrier = f'[carrier]\nurl = "smpp://ota@127.0.0.1:{smpp_port}"\n'
+            carrier = f'[carrier]\nurl = "smpp://ota@127.0.0.1:{smpp_port}?validity-seconds=10&proof-seconds=5"\n'
         app = create_field_app(field, carrier_secret=secret[:SMPP_PASSWORD], access={})
         await stack.enter_async_context(serve_field(app, "127.0.0.1", port))
         node = await found_node(ledger, server, folder, f"home-{secrets.token_hex(3)}", carrier, secret, free_port())
