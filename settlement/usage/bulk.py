@@ -21,6 +21,7 @@ from ibis import _
 from msgspec import UNSET, structs
 
 from landfall.errors import LandfallError
+from settlement.encodings import tell_undecodable
 from settlement.sdr import Rounding
 from settlement.usage.grading import THURSDAY, rates_of, spans_of
 from settlement.usage.tariff import PPM, WEEK, Grading, Metered, Scale
@@ -74,19 +75,27 @@ def read_records(connection: Any, path: Path) -> Any:
     if not path.exists():
         raise LandfallError(f"{path}: there is no such file")
     try:
-        table = connection.read_csv(str(path)) if path.suffix == ".csv" else connection.read_parquet(str(path))
+        table = _read_csv(connection, path) if path.suffix == ".csv" else connection.read_parquet(str(path))
     except Exception as error:  # each engine has errors of its own
-        raise LandfallError(f"{path}: cannot be read as {path.suffix or 'Parquet'}: {tell(error)}") from None
+        told = (tell_undecodable(path) if path.suffix == ".csv" else None) or tell(error)
+        raise LandfallError(f"{path}: cannot be read as {path.suffix or 'Parquet'}: {told}") from None
     if missing := [name for name in COLUMNS if name not in table.columns]:
         raise LandfallError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(table.columns)}")
     return table.select(**{name: table[name].cast(kind) for name, kind in COLUMNS.items()})
 
 
+def _read_csv(connection: Any, path: Path) -> Any:
+    """Every cell as text: an engine that guesses makes of a tariff T a truth value and of a request 007 a seven."""
+    if connection.name == "duckdb":
+        return connection.read_csv(str(path), header=True, all_varchar=True)
+    return connection.read_csv(str(path), header=True, inferSchema=False)
+
+
 def tell(error: Exception) -> str:
-    """What an engine says is wrong, without the whole line of the file it quotes and its advice on its own options."""
+    """What an engine says is wrong, without the whole line it quotes, its guesses and advice on options not ours."""
     lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith(("Original Line", "Possible", "LINE", "^"))]
-    return "; ".join(said)[:MAX_TOLD]
+    quoted = ("Original Line", "Possible", "LINE", "^")
+    return "; ".join(line for line in lines if line and not line.startswith(quoted) and " = " not in line)[:MAX_TOLD]
 
 
 def rate_records(records: Any, tariffs: Mapping[str, Metered]) -> Any:
@@ -119,12 +128,13 @@ def check_rateable(records: Any, tariffs: Mapping[str, Metered]) -> None:
         ~_.tariff.isin(list(tariffs))
         | ~_.service.isin(["data", "voice", "message"])
         | (_.units < 0)
-        | _.units.isnull()
-        | _.start.isnull()
+        | reduce(lambda one, other: one | other, [_[name].isnull() for name in COLUMNS])
     )
-    found = wrong.select("request", "position", "tariff", "service", "units").limit(1).to_pyarrow().to_pylist()
-    if found:
+    if found := wrong.limit(1).to_pyarrow().to_pylist():
         [row] = found
+        if empty := [name for name in COLUMNS if row[name] is None]:
+            told = f"{', '.join(empty)} without a value"
+            raise LandfallError(f"request {row['request']}, position {row['position']}: {told}: every column has one")
         told = f"tariff {row['tariff']!r}, service {row['service']!r}, units {row['units']}"
         known = ", ".join(tariffs)
         raise LandfallError(
