@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from marketplace.closing.repository import DebtLine, Ended, Paid, Turnover
 from marketplace.closing.schemas import Span
-from settlement.documents import ActEntry, Party, Period, Posting, ReconciliationAct
+from marketplace.closing.words import say, say_entries
+from settlement.documents import ActEntry, Language, Party, Period, Posting, ReconciliationAct
 from settlement.ledger.state import Dispute, Obligation
 
 INVOICE: Final = "invoice"
@@ -35,6 +36,7 @@ class Leg(Struct, frozen=True):
 
 def list_legs(
     own: str,
+    language: Language,
     span: Span,
     turnover: Iterable[Turnover],
     paid: Iterable[Paid],
@@ -46,26 +48,33 @@ def list_legs(
     """Bookings by partner, those before the period first, in sums."""
     legs: dict[str, list[Leg]] = defaultdict(list)
     for charged in turnover:
-        sign, what = (1, INVOICE) if charged.role == "visited" else (-1, "usage charged to us")
+        sign, what = (1, INVOICE) if charged.role == "visited" else (-1, say(language, "charged"))
         legs[charged.partner].append(Leg(None, "", sign * charged.before_usdr))
         legs[charged.partner].append(Leg(span.last, what, sign * charged.charged_usdr))
     for row in paid:
         if row.cause in ESCROWED:
             legs[row.partner].append(Leg(None, "", -row.before_usdr))
-            legs[row.partner].append(Leg(span.last, f"from escrow, entries {row.first}–{row.last}", -row.amount_usdr))
+            what = say(language, "escrow", entries=say_entries(language, row.first, row.last))
+            legs[row.partner].append(Leg(span.last, what, -row.amount_usdr))
     for line in ended:
         dispute = disputes[UUID(line.reference)]
         sign = -1 if dispute.visited == own else 1
         on = _day(line.time_ms, span)
-        legs[line.partner].append(Leg(on, f"credit, dispute {dispute.id}", sign * dispute.award))
-        legs[line.partner].append(Leg(on, f"award paid, entry {line.entry}", -line.amount_usdr))
-    _add_obligations(legs, own, span, obligations, lines)
+        legs[line.partner].append(Leg(on, say(language, "credit", dispute=dispute.id), sign * dispute.award))
+        what = say(language, "award", entries=say_entries(language, line.entry, line.entry))
+        legs[line.partner].append(Leg(on, what, -line.amount_usdr))
+    _add_obligations(legs, own, language, span, obligations, lines)
     kept = {partner: [leg for leg in of_partner if leg.amount_usdr] for partner, of_partner in legs.items()}
     return {partner: of_partner for partner, of_partner in kept.items() if of_partner}
 
 
 def _add_obligations(
-    legs: dict[str, list[Leg]], own: str, span: Span, obligations: Sequence[Obligation], lines: Sequence[DebtLine]
+    legs: dict[str, list[Leg]],
+    own: str,
+    language: Language,
+    span: Span,
+    obligations: Sequence[Obligation],
+    lines: Sequence[DebtLine],
 ) -> None:
     owed = {one.id: one for one in obligations if own in (one.debtor, one.creditor)}
     opened = {line.obligation: line.time_ms for line in lines if line.cause == "opened"}
@@ -75,11 +84,13 @@ def _add_obligations(
         began = opened.get(one.id) if one.cause == "invoice" else one.made
         if began is not None and began < span.to_ms:
             partner, sign = _side(own, one)
-            legs[partner].append(Leg(_day(began, span), name_of(one), sign * one.amount))
+            legs[partner].append(Leg(_day(began, span), name_of(one, language), sign * one.amount))
     for line in lines:
         if line.amount_usdr and (found := owed.get(line.obligation)) is not None:
             partner, sign = _side(own, found)
-            what = f"netting, cycle {line.source}" if line.cause == "netting" else f"payment, entry {line.entry}"
+            what = say(language, "paid", entries=say_entries(language, line.entry, line.entry))
+            if line.cause == "netting":
+                what = say(language, "netted", cycle=line.source)
             legs[partner].append(Leg(_day(line.time_ms, span), what, sign * line.amount_usdr))
 
 
@@ -87,11 +98,11 @@ def _side(own: str, obligation: Obligation) -> tuple[str, int]:
     return (obligation.debtor, 1) if obligation.creditor == own else (obligation.creditor, -1)
 
 
-def name_of(obligation: Obligation) -> str:
+def name_of(obligation: Obligation, language: Language) -> str:
     """How an act names an obligation: by the number of its invoice, or what it comes from."""
     if obligation.cause == "invoice":
-        return f"invoice {obligation.number or obligation.id}"
-    return f"{obligation.cause} of {obligation.source or obligation.id}"
+        return say(language, "invoice", number=obligation.number or obligation.id)
+    return say(language, obligation.cause, source=obligation.source or obligation.id)
 
 
 def _day(time_ms: int, span: Span) -> date | None:
@@ -108,12 +119,12 @@ def make_act(
     notes: tuple[str, ...],
     invoice: str,
 ) -> ReconciliationAct:
-    """The act of one partner. Both columns are the ledger's, which both signed: they differ by names alone."""
+    """The act of one partner; `invoice` names this closing's. Both columns are the ledger's, which both signed."""
     opening = sum(leg.amount_usdr for leg in legs if leg.on is None)
     entries = []
     for leg in legs:
         if leg.on is not None:
-            what = f"{INVOICE} {invoice}".strip() if leg.what == INVOICE else leg.what
+            what = invoice if leg.what == INVOICE else leg.what
             posting = Posting(on=leg.on, document=what, amount_usdr=leg.amount_usdr)
             entries.append(ActEntry(ours=posting, theirs=posting))
     return ReconciliationAct(

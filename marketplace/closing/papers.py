@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from marketplace.closing import repository
 from marketplace.closing.act import Leg, list_legs, make_act
 from marketplace.closing.schemas import Span
+from marketplace.closing.words import say, say_entries
 from marketplace.operator_settings import ClosingSettings
 from marketplace.wholesale.repository import find_offer
 from settlement.documents import (
@@ -28,6 +29,7 @@ from settlement.documents import (
     Document,
     Format,
     Invoice,
+    Language,
     Line,
     Movement,
     NettingNotice,
@@ -50,13 +52,6 @@ NEEDS_REASON: Final = {TaxCategory.EXEMPT, TaxCategory.REVERSE_CHARGE, TaxCatego
 BILL: Final = (Format.PDF, Format.XML)
 TABLES: Final = (Format.XLSX, Format.CSV)
 PAGES: Final = (Format.PDF,)
-WORDS: Final = {
-    "data": "data",
-    "voice": "voice",
-    "message": "messages",
-    "period": "price of a period or code",
-    "fee": "cancellation fees",
-}
 UNITS: Final = {
     "data": Unit.OCTET,
     "voice": Unit.SECOND,
@@ -81,6 +76,11 @@ class Frame(Struct, frozen=True):
     def period(self) -> Period:
         """The days it has entries of."""
         return Period(first=self.span.first, last=self.span.last)
+
+    @property
+    def language(self) -> Language:
+        """The language of what is said in it."""
+        return self.closing.languages[0]
 
     @property
     def us(self) -> Party:
@@ -122,7 +122,9 @@ async def plan(connection: AsyncConnection, frame: Frame, known: Known) -> list[
     papers += await _credit_notes(connection, frame, known)
     papers += _notices(frame, known, lines)
     disputes = await repository.list_ended_disputes(connection, _until(span))
-    legs = list_legs(frame.own, span, turnover, paid, known.obligations, lines, disputes, known.disputes)
+    legs = list_legs(
+        frame.own, frame.language, span, turnover, paid, known.obligations, lines, disputes, known.disputes
+    )
     papers += _acts(frame, legs)
     return papers
 
@@ -144,7 +146,7 @@ async def _statement(connection: AsyncConnection, frame: Frame) -> Paper:
             on=row.day,
             cause=row.cause,  # type: ignore[arg-type]  # the book's causes are the statement's
             counterparty=row.partner,
-            reference=_entries(row.first, row.last),
+            reference=say_entries(frame.language, row.first, row.last),
             amount_usdr=row.amount_usdr,
         )
         for row in days
@@ -191,12 +193,12 @@ async def _invoices(
 async def _line(connection: AsyncConnection, frame: Frame, row: repository.Sold) -> Line:
     offer = await find_offer(connection, row.offer)
     names = offer.terms.name if offer is not None else {}
-    name = names.get(frame.closing.languages[0].value) or names.get("en") or next(iter(names.values()), "offer")
+    name = names.get(frame.language.value) or names.get("en") or next(iter(names.values()), "offer")
     unit, quantity = UNITS[row.service], Decimal(row.units)
     if row.service == "data":
         unit, quantity = Unit.MB, quantity / MB
     return Line(
-        description=f"{name}: {WORDS[row.service]}",
+        description=say(frame.language, row.service, name=name),
         quantity=quantity,
         unit=unit,
         amount_usdr=row.charge_usdr,
@@ -207,7 +209,7 @@ async def _line(connection: AsyncConnection, frame: Frame, row: repository.Sold)
 
 def _shortfall_line(frame: Frame, owed: Obligation) -> Line:
     return Line(
-        description="Commitment not met",
+        description=say(frame.language, "shortfall-line"),
         quantity=Decimal(1),
         unit=Unit.PIECE,
         amount_usdr=owed.amount,
@@ -228,7 +230,11 @@ def _escrow(frame: Frame, partner: str, paid: Iterable[repository.Paid]) -> tupl
         return ()
     first, last = min(row.first or 0 for row in rows), max(row.last or 0 for row in rows)
     amount = sum(row.amount_usdr for row in rows)
-    return (Settled(cause="escrow", reference=_entries(first, last), on=frame.span.last, amount_usdr=amount),)
+    return (
+        Settled(
+            cause="escrow", reference=say_entries(frame.language, first, last), on=frame.span.last, amount_usdr=amount
+        ),
+    )
 
 
 def _invoice(
@@ -296,7 +302,7 @@ async def _credit_notes(connection: AsyncConnection, frame: Frame, known: Known)
         if dispute is None or dispute.visited != frame.own or not dispute.award:
             continue
         line = Line(
-            description=f"Usage report, entry {dispute.entry}",
+            description=say(frame.language, "credited", entry=dispute.entry),
             quantity=Decimal(1),
             unit=Unit.PIECE,
             amount_usdr=dispute.award,
@@ -305,7 +311,18 @@ async def _credit_notes(connection: AsyncConnection, frame: Frame, known: Known)
         )
         on = datetime.fromtimestamp(row.time_ms / 1000, UTC).date()
         given = -row.amount_usdr
-        settled = (Settled(cause="payment", reference=f"entry {row.entry}", on=on, amount_usdr=given),) if given else ()
+        settled = (
+            (
+                Settled(
+                    cause="payment",
+                    reference=say_entries(frame.language, row.entry, row.entry),
+                    on=on,
+                    amount_usdr=given,
+                ),
+            )
+            if given
+            else ()
+        )
         papers.append(_credit_note(frame, dispute, line, settled))
     return papers
 
@@ -323,9 +340,9 @@ def _credit_note(frame: Frame, dispute: Dispute, line: Line, settled: tuple[Sett
             lines=(line,),
             settled=settled,
             due_on=frame.issued_on + timedelta(days=frame.closing.due_days),
-            corrects=invoice or f"usage report, entry {dispute.entry}",
+            corrects=invoice or say(frame.language, "credited", entry=dispute.entry),
             corrects_issued_on=frame.issued_on,
-            reason=f"Dispute {dispute.id} was upheld: {dispute.cause}",
+            reason=say(frame.language, "upheld", dispute=dispute.id, cause=dispute.cause),
         )
 
     subject = f"{subject_of(frame.span, dispute.home)}:{dispute.id}"
@@ -399,13 +416,9 @@ def _acts(frame: Frame, legs: Mapping[str, list[Leg]]) -> list[Paper]:
                 period=frame.period,
                 issued_on=frame.issued_on,
                 notes=frame.notes,
-                invoice=number,
+                invoice=say(frame.language, "invoice", number=number).strip(),
             )
 
         closing = sum(leg.amount_usdr for leg in of_partner)
         papers.append(Paper("act", subject_of(frame.span, partner), partner, closing, PAGES, make))
     return papers
-
-
-def _entries(first: int, last: int) -> str:
-    return f"entry {first}" if first == last else f"entries {first}–{last}"

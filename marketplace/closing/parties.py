@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
+from marketplace.closing.words import say
 from marketplace.operator_settings import Company, OperatorSettings
-from settlement.documents import Party
+from settlement.documents import Language, Party
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.state import Operator
-
-UNSTATED = "not stated"
 
 
 async def find_parties(
@@ -19,17 +18,20 @@ async def find_parties(
     """
     stated: dict[str, Company] = {partner.operator: partner for partner in own.partners}
     stated[own.id] = own.company
-    parties = {}
+    parties, bare = {}, []
+    language = own.closing.languages[0]
     for operator in sorted({own.id, *partners}):
         row = await ledger.find_operator(operator)
-        parties[operator] = make_party(row, stated.get(operator, Company()), ledger.origin)
-    bare = sorted(operator for operator, party in parties.items() if UNSTATED in (party.street, party.city))
+        company = stated.get(operator, Company())
+        parties[operator] = make_party(row, company, ledger.origin, language)
+        if not (company.street and company.city):
+            bare.append(operator)
     if not bare:
         return parties, ()
-    return parties, (f"Address and registration are not stated here of: {', '.join(bare)}.",)
+    return parties, (say(language, "unstated", names=", ".join(bare)),)
 
 
-def make_party(row: Operator, company: Company, origin: str) -> Party:
+def make_party(row: Operator, company: Company, origin: str, language: Language) -> Party:
     """A document's party: the company's own words, then the ledger's."""
     fields = {name: getattr(company, name) for name in Company.__struct_fields__}
     named = company.vat_id or company.tax_number or company.register_id
@@ -38,10 +40,10 @@ def make_party(row: Operator, company: Company, origin: str) -> Party:
         | {
             "operator": row.id,
             "legal_name": company.legal_name or row.name,
-            "street": company.street or UNSTATED,
-            "city": company.city or UNSTATED,
+            "street": company.street or say(language, "not-stated"),
+            "city": company.city or say(language, "not-stated"),
             "country": row.country,
-            "register_id": company.register_id if named else f"{row.id} on {origin}",
+            "register_id": company.register_id if named else say(language, "reg", operator=row.id, origin=origin),
             "tadig": row.tadig or "",
         }
     )

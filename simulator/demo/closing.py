@@ -156,8 +156,12 @@ async def close_period(stage: Stage, begin_ms: int) -> Closed:
         path = f"/closings/{closings[house.id]}"
         done = await stage.node(house).wait(path, lambda seen: seen["state"] != "running", "the period is closed")
         expect(done["state"] == "done", f"{house.id} closes the period", done["error"])
-        documents = [row for row in await stage.node(house).get(f"{path}/documents") if row["kind"] != "tap"]
-        return [await _keep(stage, house, document) for document in documents]
+        made = await stage.node(house).get(f"{path}/documents")
+        if taps := [row for row in made if row["kind"] == "tap"]:
+            used = sum(row["amount_usdr"] for row in taps)
+            stage.tell(house.id, house.id, f"{len(taps)} TAP files for the home billing", via=Via.API, amount_usdr=used)
+        expect(len(taps) == len(_used(house, reconciled)), f"{house.id} has TAP of each network its people used", taps)
+        return [await _keep(stage, house, document) for document in made if document["kind"] != "tap"]
 
     documents = [document for of_house in await for_all(HOUSES, finish) for document in of_house]
     for house in HOUSES:
@@ -236,6 +240,10 @@ async def _verify(stage: Stage, file: Path) -> tuple[int, str]:
     except msgspec.DecodeError:
         raise DemoError(f"landfall document verify said no JSON: {errors.decode()[-1000:]}") from None
     return process.returncode, str(said.get("recorded"))
+
+
+def _used(house: House, reconciled: list[Reconciled]) -> list[Reconciled]:
+    return [one for one in reconciled if one.home == house.id and one.records]
 
 
 def _is_asked(invoice: str, rows: list[Any]) -> bool:

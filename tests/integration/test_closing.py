@@ -1,8 +1,13 @@
 """A period is closed: documents of what was settled, once, with their digests on the ledger."""
 
+import asyncio
 import hashlib
+import json
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,7 @@ from landfall.postgres import Server
 from settlement.documents.verify import find_on_ledger
 from settlement.usage.tariff import Metered
 from tests.integration.ledger_world import LedgerWorld
-from tests.integration.operator_world import VISITED_PLMN, NodeRefused, OperatorWorld, open_world
+from tests.integration.operator_world import VISITED_PLMN, NodeProcess, NodeRefused, OperatorWorld, open_world
 
 GERMANY: dict[str, Any] = {"countries": ("DE",), "plmns": (VISITED_PLMN,)}
 METERED = Metered(
@@ -120,3 +125,48 @@ async def test_a_period_that_is_not_over_or_overlaps_is_refused(world: OperatorW
     with pytest.raises(NodeRefused, match="is no period"):
         await world.home.post("/closings", {"period": "2026-13"})
     assert (await world.home.api.get("/documents/files/INV-2026-000001.en.pdf")).status_code == httpx.codes.NOT_FOUND
+
+
+async def run_cli(node: NodeProcess, *arguments: str) -> tuple[int, str, str]:
+    """A command as staff type it, elsewhere than on the node's machine."""
+    token = node.api.headers["authorization"].removeprefix("Bearer ")
+    environment = {**os.environ, "LANDFALL_OPERATOR_URL": node.url, "LANDFALL_OPERATOR_TOKEN": token}
+    command = [sys.executable, "-c", "from landfall.cli import main; main()", *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_the_command_closes_drafts_and_downloads(world: OperatorWorld, tmp_path: Path) -> None:
+    begin = now_ms()
+    await use(world)
+    span = [
+        *("--from", datetime.fromtimestamp(begin / 1000, UTC).isoformat()),
+        *("--to", datetime.fromtimestamp(now_ms() / 1000, UTC).isoformat()),
+    ]
+    status, output, errors = await run_cli(world.visited, "settle", "close", *span, "--draft")
+    assert status == 0, errors
+    assert "Draft of" in output
+    status, output, errors = await run_cli(world.visited, "settle", "close", *span, "--json")
+    assert status == 0, errors
+    closed = json.loads(output)
+    assert (closed["state"], closed["progress"]) == ("done", 100)
+    number = next(one["number"] for one in closed["documents"] if one["kind"] == "invoice")
+    status, output, errors = await run_cli(world.visited, "settle", "close", *span)
+    assert status == 0, errors
+    assert number in output
+    status, output, errors = await run_cli(
+        world.visited, "operator", "documents", "get", number, "--to", str(tmp_path / "out"), "--json"
+    )
+    assert status == 0, errors
+    files = [Path(row["file"]) for row in json.loads(output)]
+    assert sorted(file.suffix for file in files) == [".pdf", ".xml"]
+    for file in files:
+        status, output, _ = await run_cli(world.home, "document", "verify", str(file), "--url", world.ledger.url)
+        assert (status, world.visited.id in output) == (0, True)
+    status, _, errors = await run_cli(world.visited, "settle", "close", "--period", "2999-01")
+    assert status == 1
+    assert "is not over before" in errors

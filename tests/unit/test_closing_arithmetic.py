@@ -1,5 +1,6 @@
 """What closing and netting reckon with: charges rated anew, bookings that add up, cycles that balance."""
 
+import re
 from collections import Counter
 from datetime import date
 from uuid import UUID, uuid4
@@ -11,9 +12,11 @@ from marketplace.closing.act import list_legs
 from marketplace.closing.book import rate_again
 from marketplace.closing.repository import DebtLine, Paid, Turnover
 from marketplace.closing.schemas import NewClosing, Span
+from marketplace.closing.words import PHRASES
 from marketplace.debts.service import Effect, object_to, reckon
 from marketplace.operator_problems import Refusal
 from marketplace.operator_settings import NettingSettings
+from settlement.documents import Language
 from settlement.ledger.cycles import MAX_NOVATED, cycles_of
 from settlement.ledger.messages import Terms, UsageRecord
 from settlement.ledger.settling import MAX_CHANGES, Change, Debt
@@ -105,7 +108,7 @@ def test_the_bookings_with_a_partner_add_up_to_what_is_owed() -> None:
         Paid("bravo", "charge", 0, -40, 2, 6),
         Paid("", "mint", 9, 9, 0, 0),
     ]
-    legs = list_legs("alfa", OCTOBER, turnover, paid, [old, new, late], lines, [], {})
+    legs = list_legs("alfa", Language.EN, OCTOBER, turnover, paid, [old, new, late], lines, [], {})
     assert set(legs) == {"bravo"}
     opening = sum(leg.amount_usdr for leg in legs["bravo"] if leg.on is None)
     assert opening == 500 - 100
@@ -189,3 +192,10 @@ def test_a_netting_larger_than_an_entry_becomes_cycles_that_balance_each(method:
     assert all(reduction <= debts[key].remaining for key, reduction in taken.items())
     if method is Method.SETOFF:
         assert sum(taken.values()) == netting.gross_before - netting.gross_after
+
+
+def test_every_phrase_is_there_in_every_language_with_the_same_values() -> None:
+    english, *others = (PHRASES[language] for language in Language)
+    fields = {key: sorted(re.findall(r"{(\w+)}", text)) for key, text in english.items()}
+    for other in others:
+        assert {key: sorted(re.findall(r"{(\w+)}", text)) for key, text in other.items()} == fields
