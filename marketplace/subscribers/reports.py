@@ -37,8 +37,10 @@ ON CONFLICT (iccid) DO UPDATE SET slot = excluded.slot, plmn = excluded.plmn, fi
 WHERE card_reports.counter < excluded.counter
 """
 _REMEMBER: Final = """
-INSERT INTO card_switches (iccid, counter, slot, request, received_ms) VALUES (:iccid, :counter, :slot,
-    (SELECT request FROM card_slots WHERE iccid = :iccid AND slot = :slot AND fingerprint = :fingerprint), :now)
+INSERT INTO card_switches (iccid, counter, slot, request, received_ms)
+SELECT said.iccid, :counter, said.slot, card_slots.request, :now
+FROM (SELECT CAST(:iccid AS text) AS iccid, CAST(:slot AS int) AS slot) AS said LEFT JOIN card_slots
+    ON card_slots.iccid = said.iccid AND card_slots.slot = said.slot AND card_slots.fingerprint = :fingerprint
 ON CONFLICT DO NOTHING
 """
 """When the card was on whose profile: evidence, which is kept when the slot is long another's."""
