@@ -202,6 +202,12 @@ async def test_doubled_late_and_overtaken_reports_leave_the_last_one_standing(da
             await home.reports.take(sender, parse_submit(tpdu).user_data)
         reach = await home.reports.find(ICCID)
         assert (reach.slot, reach.number) == (1, ABROAD.msisdn)
+        async with home.database.read() as connection:
+            sql = "SELECT slot, request FROM card_switches ORDER BY counter"
+            switches = (await connection.exec_driver_sql(sql)).all()
+        assert 1 <= len(switches) <= 7, "each report counts once, however often it comes"
+        assert switches[-1][0] == 1
+        assert all((slot == 1) == (request is not None) for slot, request in switches), "on whose profile it was"
 
 
 async def _counter_is(home: Home, wanted: int) -> bool:
