@@ -16,12 +16,12 @@ from collections import defaultdict
 from typing import Final
 from uuid import UUID
 
-from msgspec import structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from marketplace.agreeing.records import read_period
 from marketplace.agreeing.reported import ReportedUsage
 from marketplace.deals import repository
+from marketplace.deals.draft import ONE_MONTH, check_draft, direct, last_period
 from marketplace.deals.forecast import DAY_MS, Used, forecast, measure, rate_use
 from marketplace.deals.repository import DealRow
 from marketplace.deals.schemas import (
@@ -32,7 +32,6 @@ from marketplace.deals.schemas import (
     DirectionForecast,
     Forecast,
     NewDeal,
-    NewDirection,
     Settling,
 )
 from marketplace.debts.schemas import Asked, Refusing
@@ -44,17 +43,12 @@ from marketplace.operator_problems import Refusal
 from marketplace.wholesale.repository import put_offer
 from settlement.ledger.api import Entry, Receipt
 from settlement.ledger.client import LedgerClient
-from settlement.ledger.ids import new_id
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import leaf_hash
 from settlement.ledger.messages import Message, UsageRecord
 from settlement.ledger.rejections import Rejection
-from settlement.ledger.rules import VERSIONS
-from settlement.ledger.rules.context import Refused
-from settlement.ledger.rules.offers import check_terms
 from settlement.ledger.settling import (
     Consent,
-    Direction,
     ExpireProposal,
     ProposeDeal,
     RefuseProposal,
@@ -62,13 +56,10 @@ from settlement.ledger.settling import (
 )
 from settlement.ledger.state import Deal, DealPeriod, Request, period_key
 from settlement.usage.deals import Calendar, Traffic, bounds, period_at, periods
-from settlement.usage.tariff import Metered
 
 LAPSE: Final = "lapse-deal"
 MARGIN_MS: Final = 1_000
 """How far this clock may run ahead of the ledger's before a lapse or a settling comes too early."""
-_MONTHS: Final = Calendar(0, 1 << 43, 1)
-"""Every month there is: what `last_period` counts in."""
 AGREED: Final = ("partner", "directions", "balanced", "starts", "ends", "months", "settle_after_days", "due_days")
 """Fields of the proposing message that are the deal."""
 
@@ -119,7 +110,7 @@ class Deals:
         visited = [partner if home == own else own for home in homes]
         rated = [rate_use(one.terms, used[visited[place]]) for place, one in enumerate(message.directions)]
         costs = forecast(message.directions, message.balanced, calendar, rated)
-        whole = forecast(message.directions, message.balanced, _one_month(), rated)
+        whole = forecast(message.directions, message.balanced, ONE_MONTH, rated)
         return Forecast(
             partner=partner,
             from_ms=from_ms,
@@ -177,20 +168,11 @@ class Deals:
         return Asked(message.id, message.id)
 
     def _message(self, new: NewDeal) -> ProposeDeal:
-        if new.partner == self._ledger.operator:
-            raise Refusal("invalid", f"partner is {new.partner}, this operator itself: a deal is between two")
-        homes = [direction.home for direction in new.directions]
-        if len(set(homes)) != len(homes) or not set(homes) <= {self._ledger.operator, new.partner}:
-            both = f"{self._ledger.operator} and {new.partner}"
-            raise Refusal("invalid", f"directions have the homes {', '.join(homes)}: name each of {both} at most once")
-        if new.balanced and len(homes) != 2:
-            raise Refusal("invalid", "balanced rates are for traffic both ways: give two directions, or leave them out")
-        if not new.starts < new.ends:
-            raise Refusal("invalid", f"the deal starts at {new.starts} and ends at {new.ends}: end it later")
+        check_draft(new, self._ledger.operator, now_ms())
         return self._ledger.make(
             ProposeDeal,
             partner=new.partner,
-            directions=tuple(_direction(one, new) for one in new.directions),
+            directions=tuple(direct(one) for one in new.directions),
             balanced=new.balanced,
             starts=new.starts,
             ends=new.ends,
@@ -367,40 +349,6 @@ class Deals:
         stands = await self._outbox.find(connection, purpose_of(message), subject)
         assert stands is not None, "it stands, so it is there"
         return Asked(deal, stands.id)
-
-
-def last_period(months: int, time_ms: int) -> tuple[int, int]:
-    """The last `months` whole calendar months before a time, UTC: milliseconds from, and before."""
-    running = period_at(_MONTHS, time_ms)
-    return bounds(_MONTHS, running - months)[0], bounds(_MONTHS, running)[0]
-
-
-def _one_month() -> Calendar:
-    """A deal of one whole period."""
-    return Calendar(*bounds(_MONTHS, 0), 1)
-
-
-def _direction(new: NewDirection, deal: NewDeal) -> Direction:
-    """A direction as it goes to the ledger. Raises Refusal for what its rules would refuse."""
-    terms = new.terms if new.terms.whitelist else structs.replace(new.terms, whitelist=(new.home,))
-    if terms.whitelist != (new.home,):
-        raise Refusal("invalid", f"the whitelist of {new.home}'s direction is {terms.whitelist}: leave it out")
-    if terms.valid_until > deal.ends:
-        raise Refusal("invalid", f"valid_until is {terms.valid_until}, after the deal's end {deal.ends}")
-    if new.credit_limit and not isinstance(terms.tariff, Metered):
-        raise Refusal("invalid", f"credit_limit is {new.credit_limit}: only a metered tariff is used beyond its escrow")
-    try:
-        check_terms(terms, max(VERSIONS))
-    except Refused as refused:
-        raise Refusal("invalid", f"terms of {new.home}'s direction: {refused}") from None
-    return Direction(
-        home=new.home,
-        offer=new_id(),
-        terms=terms,
-        revenue=new.revenue,
-        volumes=new.volumes,
-        credit_limit=new.credit_limit,
-    )
 
 
 def _unused(deal: Deal, number: int) -> DealPeriod:

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import typer
 from rich.console import Console, Group
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -164,28 +163,29 @@ def draw_period(period: dict[str, Any], credit: list[dict[str, Any]], count: int
             _add_bar(table, "credit", owed["used_usdr"], owed["limit_usdr"])
         parts.append(table)
         told = "owed" if period["state"] in ("over", "settled") else "owed if nothing more comes"
-        parts.append(Text(f"  shortfall {told}: {format_sdrt(direction['shortfall_usdr'])} SDRt"))
+        parts.append(Text(f"  shortfall {told}: {format_sdrt(direction['shortfall_usdr'])}"))
         if direction["rebate_usdr"]:
-            parts.append(Text(f"  given back for balanced traffic: {format_sdrt(direction['rebate_usdr'])} SDRt"))
+            parts.append(Text(f"  given back for balanced traffic: {format_sdrt(direction['rebate_usdr'])}"))
     return Group(*parts)
 
 
 def _add_bar(table: Table, what: str, used: int, bound: int) -> None:
     percent = f"{used * 100 // bound} %" if bound else "–"
     of = _quantity(what, bound) if bound else "nothing committed"
-    bar = ProgressBar(total=max(bound, 1), completed=min(used, bound) if bound else 0, width=BAR)
+    filled = min(used * BAR // bound, BAR) if bound else 0
+    bar = "█" * filled + "░" * (BAR - filled)
     table.add_row(Text(f"  {what}"), bar, Text(percent, justify="right"), Text(f"{_quantity(what, used)} of {of}"))
 
 
 def _quantity(what: str, amount: int) -> str:
     match what:
         case "data":
-            return f"{amount / MEGABYTE:,.1f} MB"
+            return f"{amount // MEGABYTE:,}.{amount % MEGABYTE // 100_000} MB"
         case "voice":
             return f"{amount // 60:,} min {amount % 60} s"
         case "message":
             return f"{amount:,} messages"
-    return f"{format_sdrt(amount)} SDRt"
+    return format_sdrt(amount)
 
 
 def _show_forecast(found: dict[str, Any], as_json: bool) -> None:

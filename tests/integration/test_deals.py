@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from landfall.postgres import Server
+from marketplace import operator_cli
 from settlement.sdr import Rounding, round_whole
 from settlement.usage.deals import Calendar, part_of, period_at, periods
 from settlement.usage.tariff import Metered
 from tests.integration.ledger_world import LedgerWorld, make_terms
-from tests.integration.operator_world import VISITED_PLMN, NodeRefused, OperatorWorld, open_world
+from tests.integration.operator_world import VISITED_PLMN, NodeProcess, NodeRefused, OperatorWorld, open_world
 
 MB, HOUR_MS = 1_000_000, 3_600_000
 RATE = Metered(block=MB, block_price=5_000)
@@ -49,6 +52,16 @@ async def propose(world: OperatorWorld, body: dict[str, Any]) -> str:
     return str(asked["id"])
 
 
+async def desk(node: NodeProcess, *arguments: str, table: bool = False) -> Any:
+    """`landfall operator …` as staff type it: what it prints as JSON, or as a table."""
+    token = node.api.headers["authorization"].removeprefix("Bearer ")
+    environment = {"LANDFALL_OPERATOR_URL": node.url, "LANDFALL_OPERATOR_TOKEN": token, "COLUMNS": "140"}
+    command = [*arguments, *([] if table else ["--json"])]
+    result = await asyncio.to_thread(CliRunner().invoke, operator_cli.app, command, env=environment)
+    assert result.exit_code == 0, (arguments, result.output, result.exception)
+    return result.stdout if table else msgspec.json.decode(result.stdout)
+
+
 async def await_state(world: OperatorWorld, deal: str, state: str, *, within_s: float = WITHIN_S) -> Any:
     for node in (world.home, world.visited):
         found = await node.wait(f"/deals/{deal}", lambda seen: seen["deal"]["state"] == state, within_s=within_s)
@@ -77,10 +90,12 @@ async def buy(world: OperatorWorld, offer: str) -> Any:
     return await world.home.post("/purchases", {"subscriber": subscriber["id"], "package": package["id"]})
 
 
-async def test_a_deal_is_agreed_used_on_credit_and_settled_pro_rata(world: OperatorWorld) -> None:
+async def test_a_deal_is_agreed_used_on_credit_and_settled_pro_rata(world: OperatorWorld, tmp_path: Path) -> None:
     ends = now_ms() + ORDER_MS
     body = draft(world, ends=ends, until=ends - 1_000)
-    seen = await world.home.post("/deals/forecast", body)
+    file = tmp_path / "deal.json"
+    file.write_bytes(msgspec.json.encode(body))
+    seen = await desk(world.home, "deals", "propose", str(file), "--dry-run")
     calendar = Calendar(body["starts"], ends, 1)
     least = [round_whole(REVENUE * part_of(calendar, number), Rounding.DOWN) for number in range(periods(calendar))]
     assert [one["directions"][0]["shortfall_usdr"] for one in seen["periods"]] == least
@@ -93,7 +108,7 @@ async def test_a_deal_is_agreed_used_on_credit_and_settled_pro_rata(world: Opera
     assert [one["state"] for one in await world.visited.get("/offers")] == ["proposed"]
     with pytest.raises(NodeRefused, match="its partner consents"):
         await world.home.post(f"/deals/{deal}/consent", {})
-    first = await world.visited.post(f"/deals/{deal}/consent", {})
+    first = await desk(world.visited, "deals", "consent", deal)
     assert await world.visited.post(f"/deals/{deal}/consent", {}) == first, "asked twice, said once"
     await await_state(world, deal, "agreed")
 
@@ -106,7 +121,7 @@ async def test_a_deal_is_agreed_used_on_credit_and_settled_pro_rata(world: Opera
         await world.visited.post(f"/offers/{offer}/withdraw")
 
     request = await use(world, await buy(world, offer), 20 * MB)
-    now = await world.home.get(f"/deals/{deal}")
+    now = await desk(world.home, "deals", "show", deal)
     assert now["credit"] == [{"home": world.home.id, "used_usdr": 50_000, "limit_usdr": CREDIT}]
     [owed] = await world.home.get("/obligations", role="debtor")
     assert (owed["cause"], owed["amount"], owed["source"]) == ("credit", 50_000, deal)
@@ -125,6 +140,10 @@ async def test_a_deal_is_agreed_used_on_credit_and_settled_pro_rata(world: Opera
     [direction] = running["directions"]
     assert direction["measures"][0] == {"what": "revenue", "used": 100_000, "committed": least[number]}
     assert direction["shortfall_usdr"] == missing
+    drawn = await desk(world.visited, "deals", "show", deal, table=True)
+    assert f"{world.home.id} uses {world.visited.id}" in drawn
+    assert f"{'█' * 16}{'░' * 16} 50 %" in drawn, "half the credit is used"
+    assert "credit" in await desk(world.visited, "statement", table=True)
 
     await world.home.wait(
         f"/deals/{deal}", lambda seen: seen["periods"][number]["state"] == "over", within_s=2 * WITHIN_S
@@ -149,7 +168,8 @@ async def settle(world: OperatorWorld, deal: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_a_deal_that_is_refused_withdrawn_or_unanswered_comes_to_nothing(world: OperatorWorld) -> None:
+async def test_a_deal_that_is_wrong_refused_withdrawn_or_unanswered_comes_to_nothing(world: OperatorWorld) -> None:
+    await check_drafts(world)
     ends = now_ms() + 30 * 24 * HOUR_MS
     refused = await propose(world, draft(world, ends=ends))
     await world.visited.post(f"/deals/{refused}/refuse", {"reason": "too-dear"})
@@ -167,7 +187,8 @@ async def test_a_deal_that_is_refused_withdrawn_or_unanswered_comes_to_nothing(w
     assert await world.home.get("/obligations") == []
 
 
-async def test_a_draft_that_the_ledger_would_refuse_is_told_at_once(world: OperatorWorld) -> None:
+async def check_drafts(world: OperatorWorld) -> None:
+    """What the ledger would refuse is told at once, or stands as rejected with its word on it."""
     ends = now_ms() + HOUR_MS
     for fields, told in (
         ({"partner": world.home.id}, "a deal is between two"),

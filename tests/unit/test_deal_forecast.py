@@ -1,14 +1,18 @@
 """What a deal would cost on past use, and how far a running one is: the ledger's own numbers, before they are due."""
 
+import io
 from fractions import Fraction
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from marketplace.deals.draft import last_period
 from marketplace.deals.forecast import Rated, Used, forecast, measure, rate_use, scale
-from marketplace.deals.service import last_period
+from marketplace.operator_cli.deals import draw_period
 from settlement.ledger.messages import Terms, UsageRecord
 from settlement.ledger.settling import Direction
 from settlement.ledger.state import Deal, DealPeriod, period_key
@@ -164,6 +168,20 @@ def test_progress_tells_used_against_committed_and_what_would_be_missing() -> No
         ("voice", 0, 620),
     ]
     assert (one.visited, one.shortfall_usdr) == ("bravo", 620)
+
+
+def test_a_period_is_drawn_with_what_was_used_of_what_is_committed() -> None:
+    agreed = deal(directions=(direction(revenue=900_000_000, credit_limit=50_000_000),))
+    seen = measure(agreed, period(Traffic(octets=MB, charged_octets=450_000_000, charged=450_000_000)), OCT + 20 * DAY)
+    credit = [{"home": "alfa", "used_usdr": 60_000_000, "limit_usdr": 50_000_000}]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(draw_period(msgspec.to_builtins(seen), credit, 2))
+    drawn = console.export_text()
+    assert "11 days left, 64 % of its time gone" in drawn
+    assert f"{'█' * 16}{'░' * 16}  50 % 450.000000 SDRt of 900.000000 SDRt" in drawn
+    assert "1.0 MB of nothing committed" in drawn
+    assert f"{'█' * 32} 120 %" in drawn
+    assert "shortfall owed if nothing more comes: 450.000000 SDRt" in drawn
 
 
 @pytest.mark.parametrize(
