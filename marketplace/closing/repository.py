@@ -207,6 +207,11 @@ class _Obligation(Struct, frozen=True):
 # closings
 
 
+async def lock_closings(connection: AsyncConnection) -> None:
+    """Until the transaction's end nobody else begins a closing; reading goes on."""
+    await execute(connection, "LOCK TABLE closings IN SHARE ROW EXCLUSIVE MODE")
+
+
 async def insert_closing(connection: AsyncConnection, span: Span, issued_on: date, steps: tuple[str, ...]) -> None:
     """A closing with its steps, none of them taken."""
     await execute(

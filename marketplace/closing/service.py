@@ -80,6 +80,7 @@ class Closings:
             ends = datetime.fromtimestamp(span.to_ms / 1000, UTC).isoformat(" ", "seconds")
             raise Refusal("wrong-state", f"{span.id} is not over before {ends}: --draft shows what it would be now")
         async with self._database.begin() as connection:
+            await repository.lock_closings(connection)
             if (other := await repository.find_overlapping(connection, span)) is not None:
                 raise Refusal("already-exists", f"{span.id} has entries that closing {other} has too: name the rest")
             row = await repository.find_closing(connection, span.id, lock=True)
@@ -176,8 +177,9 @@ class Closings:
                 message = self._ledger.make(SettleDeal, deal=deal.id, period=number)
                 if await self._outbox.find(connection, "settle-deal", subject) is None:
                     await self._outbox.enqueue(connection, message, subject=subject)
-        await self._await_answers("settle-deal", subjects)
-        await self._finish_step(row, "deals", f"{len(due)} periods of deals settled")
+        accepted, rejected = await self._await_answers("settle-deal", subjects)
+        told = f"{accepted} periods of deals settled" + (f", {rejected} not: see the outbox" if rejected else "")
+        await self._finish_step(row, "deals", told)
 
     async def _pay(self, row: repository.Closing, span: Span) -> None:
         if not self._own.closing.pay_due:

@@ -294,3 +294,14 @@ def test_a_settled_period_written_as_tap_is_correct_and_comes_back_the_same(tmp_
         found = [item.usage for item in to_usage(tap, {"RUS01": "25001"}) if isinstance(item, TapUsage)]
     assert found[:2] == records[:2]
     assert (found[2].start, found[2].offset) == (29_000_020, 0)  # no code for seven minutes: told in UTC
+
+
+def test_a_settled_record_may_name_its_subscriber_by_number_alone(tmp_path: Path) -> None:
+    record = UsageRecord("voice", 29_000_000, 0, 61, 61, "25001")
+    batch = Batch("RUS01", "DEUD1", 13, created_s=1_764_547_200, cut_off_s=1_764_547_200)
+    path = tmp_path / "settled.tap"
+    write_settled(path, batch, [Settled("", "RUS01", record, 7, msisdn="491555000001")])
+    with open_tap(path) as tap:
+        (call,) = [one.value["mobileOriginatedCall"] for one in tap.records()]
+    charged = call["basicCallInformation"]["chargeableSubscriber"]["simChargeableSubscriber"]
+    assert charged == {"msisdn": "491555000001"}
