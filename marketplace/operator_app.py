@@ -15,7 +15,7 @@ Node
     POST /keys/rotate {"purpose": "sign"|"seal"}
     GET  /balance                          {available, escrow, held}
     POST /redemptions {"amount_usdr", "payout"}        202 {id}; GET /outbox/{id} has the answer
-    GET  /statement?from=2026-11-01&to=2026-12-01      lines by counterparty and role, sums
+    GET  /statement?from=2026-11-01&to=2026-12-01      lines by counterparty and role, sums, obligations
 
 Visited, service provider
     POST /offers {"terms": Terms, "policy": "auto"|"hold", "supersedes"?}      state publishing → open | rejected

@@ -58,6 +58,8 @@ from settlement.ledger.state import Deal, DealPeriod, Request, period_key
 from settlement.usage.deals import Calendar, Traffic, bounds, period_at, periods
 
 LAPSE: Final = "lapse-deal"
+LAPSE_AGAIN_S: Final = 5.0
+"""How long the ledger may take to note a lapse before it is looked at again."""
 MARGIN_MS: Final = 1_000
 """How far this clock may run ahead of the ledger's before a lapse or a settling comes too early."""
 AGREED: Final = ("partner", "directions", "balanced", "starts", "ends", "months", "settle_after_days", "due_days")
@@ -206,7 +208,7 @@ class Deals:
             return await self._send(connection, message, row.leaf, deal)
 
     async def lapse(self, subject: str) -> None:
-        """Task of the proposer's node: the time to answer is over, note it on the ledger."""
+        """Task of the proposer's node: the time to answer is over; note it on the ledger, until that is followed."""
         async with self._database.begin() as connection:
             row = await repository.get_deal(connection, UUID(subject))
             if row.state != "proposed" or row.leaf is None:
@@ -215,6 +217,7 @@ class Deals:
                 raise Later(wait / 1000, "it may still be answered")
             message = self._ledger.make(ExpireProposal, proposal=row.leaf)
             await self._send(connection, message, row.leaf, row.id)
+        raise Later(LAPSE_AGAIN_S, "the lapse is being noted; rejected as too early, it is sent again")
 
     async def settle(self, deal: UUID, settling: Settling) -> list[Asked]:
         """Settle what is over: a period, or every one that can be. Raises Refusal where nothing can."""
