@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from tests.integration.test_operator_cli import staff_of
 BLOCK, BLOCK_PRICE = 100_000, 1_000
 METERED = Metered(block=BLOCK, block_price=BLOCK_PRICE, cap=10_000_000)
 GERMANY = {"countries": ("DE",), "plmns": (VISITED_PLMN,)}
-PERIOD = f"{datetime.now(UTC).date()}/{datetime.now(UTC).date()}"
+PERIOD = "/".join(f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}" for days in (-1, 1))  # tests run at midnight
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -204,10 +205,10 @@ async def test_doubled_late_and_overtaken_reports_leave_the_last_one_standing(da
         assert (reach.slot, reach.number) == (1, ABROAD.msisdn)
         async with home.database.read() as connection:
             sql = "SELECT slot, request FROM card_switches ORDER BY counter"
-            switches = (await connection.exec_driver_sql(sql)).all()
+            switches: list[Any] = list((await connection.exec_driver_sql(sql)).all())
         assert 1 <= len(switches) <= 7, "each report counts once, however often it comes"
         assert switches[-1][0] == 1
-        assert all((slot == 1) == (request is not None) for slot, request in switches), "on whose profile it was"
+        assert all((row[0] == 1) == (row[1] is not None) for row in switches), "on whose profile it was"
 
 
 async def _counter_is(home: Home, wanted: int) -> bool:
