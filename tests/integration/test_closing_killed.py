@@ -27,7 +27,7 @@ from marketplace.operator_database import Database, scalar
 from marketplace.operator_node import MIGRATIONS
 from marketplace.operator_settings import ClosingSettings, LedgerSettings, OperatorSettings
 from settlement.ledger.messages import ActivateRequest, ReportUsage, UsageGroup, UsageRecord
-from settlement.ledger.settling import Change, ProposeCycle, ProposeInvoice
+from settlement.ledger.settling import AcceptDispute, Change, ProposeCycle, ProposeInvoice, RaiseDispute
 from settlement.netting import Method, Terms
 from settlement.usage.tariff import Metered
 from tests.integration.ledger_world import DAY_MS, LedgerWorld, Member, now_ms
@@ -100,7 +100,7 @@ async def open_closings(
 
 
 async def live(home: Member, visited: Member) -> None:
-    """Usage in two reports, a debt that is due, a ring of two debts that is netted."""
+    """Usage in two reports, a dispute that is conceded, a debt that is due, a ring of two debts that is netted."""
     offer = await visited.publish(METERED)
     request = await home.order(offer, 9_000_000)
     await visited.accept(request)
@@ -112,7 +112,18 @@ async def live(home: Member, visited: Member) -> None:
             UsageRecord("voice", start, 60, 90, 90, "21401"),
         )
         groups = (UsageGroup(request, sequence, records),)
-        await visited.client.submit(visited.client.make(ReportUsage, groups=groups))
+        reported = await visited.client.submit(visited.client.make(ReportUsage, groups=groups))
+    dispute = home.client.make(
+        RaiseDispute,
+        entry=reported.index,
+        leaf=reported.leaf,
+        request=request,
+        record=0,
+        amount=10_000,
+        cause="not-used",
+    )
+    await home.client.submit(dispute)
+    await visited.client.submit(visited.client.make(AcceptDispute, dispute=dispute.id))
     due = await owe(visited, home, 7_000, now_ms() - DAY_MS)
     there = await owe(home, visited, 60_000, now_ms() + DAY_MS)
     back = await owe(visited, home, 40_000, now_ms() + DAY_MS)
@@ -201,11 +212,14 @@ async def test_a_closing_cut_off_at_every_statement_issues_the_same_documents_on
             made = await list_made(closings, closing)
         paid, recorded = await count_accepted(database, "pay"), await count_accepted(database, "record-document")
         assert made == expected
+        # What the debts come to at the period's end, the payment after it left out; the dispute was paid in full.
+        assert made[-1][3] == 60_000 - 40_000 - 7_000
         digests = [digest for one in made for digest in one[4]]
         assert [one[:3] for one in made] == [
             ("statement", "ST-2026-000001", None),
             ("invoice", "INV-2026-000001", home.id),
             ("usage", "US-2026-000001", home.id),
+            ("credit-note", "CN-2026-000001", home.id),
             ("netting-notice", "NN-2026-000001", None),
             ("act", "RA-2026-000001", home.id),
         ]
