@@ -26,7 +26,7 @@
     [billing]                            # direct operator billing, see marketplace/payments
     url = "http://127.0.0.1:9100/charges"
 
-    [company]                            # who it is in law, as its invoices say it; the fields of settlement.documents.Party
+    [company]                            # who it is in law: the fields of settlement.documents.Party
     legal_name = "Bravo Mobile GmbH"
     street = "Hafenstraße 12"
     city = "Hamburg"
@@ -142,7 +142,7 @@ class ClosingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class NettingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Netting cycles that are consented to without asking staff. `most_usdr`: of own debts and claims that a cycle nets."""
+    """Netting cycles consented to without asking staff. `most_usdr`: of own debts and claims that a cycle nets."""
 
     automatic: bool = True
     most_usdr: Annotated[int, Meta(ge=0, le=MAX_AMOUNT)] = 1_000_000_000

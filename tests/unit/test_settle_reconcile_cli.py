@@ -207,6 +207,10 @@ def test_a_search_for_sums_that_was_cut_short_is_told(monkeypatch: pytest.Monkey
     assert reconcile(ours, theirs).notes == ("the search for sums ended after 50 steps",)
 
 
+def _rows(sheet: Any) -> list[list[Any]]:
+    return [list(row) for row in sheet.iter_rows(values_only=True)]
+
+
 def test_the_differences_come_as_a_workbook_of_the_same_octets(files: tuple[Path, Path], tmp_path: Path) -> None:
     octets = []
     for name in ("one.xlsx", "two.xlsx"):
@@ -214,7 +218,7 @@ def test_the_differences_come_as_a_workbook_of_the_same_octets(files: tuple[Path
         octets.append((tmp_path / name).read_bytes())
     assert octets[0] == octets[1]
     book = openpyxl.load_workbook(tmp_path / "one.xlsx", read_only=True)
-    kinds, rows = ([list(row) for row in book[name].iter_rows(values_only=True)] for name in ("Kinds", "Differences"))
+    kinds, rows = (_rows(book[name]) for name in ("Kinds", "Differences"))
     assert kinds[-1][:2] == ["in all", report["ours"]["records"]]
     assert kinds[-1][2] * 10**6 == pytest.approx(report["ours"]["amount"])
     assert len(rows) == 1 + report["breaks_in_all"]
