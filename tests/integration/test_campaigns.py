@@ -276,7 +276,7 @@ async def test_an_engineer_runs_a_campaign_by_command(
         told = [json.loads(line) for line in (await asyncio.wait_for(following, 60)).splitlines()]
         assert told[-1]["counts"]["proven"] == 4, "a follower outlives the node's restart"
         assert {row["iccid"] for row in told if row["event"] == "job" and row["final"]} == set(world.iccids)
-        (draft,) = await staff(*create, "-s", "spn=Bravo", "--draft")
+        (draft,) = await staff(*create, "-s", "spn=Bravo", "--per-minute", "1", "--draft")
         for change, state in (("start", "running"), ("cancel", "cancelled")):
             (row,) = await staff("ota", "campaigns", change, draft["id"])
             assert row["state"] == state

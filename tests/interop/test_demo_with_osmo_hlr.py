@@ -22,7 +22,7 @@ def test_every_act_is_played_and_checked_with_osmo_hlr(server_folder: Path, prog
     assert played.returncode == 0, played.stderr
     said = [json.loads(line) for line in played.stdout.splitlines()]
     assert any(line.get("source") == "osmo-hlr" for line in said)
-    assert max(line["step"] for line in said if line["event"] == "step-taken") == 10
+    assert max(line["step"] for line in said if line["event"] == "step-taken") == 12
 
 
 def test_a_missing_osmo_hlr_is_named_with_its_package(tmp_path: Path) -> None:
