@@ -15,7 +15,7 @@ demo: .venv/.installed ## play the marketplace end to end; results in build/demo
 	$(BIN)/landfall demo $(ARGS)
 
 test: .venv/.installed debian-packages pcsc ## run every test (ARGS="tests/unit -k sdr")
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.installed ## ruff, mypy --strict and the downward-only imports
 	$(BIN)/ruff check
