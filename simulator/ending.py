@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import msgspec
-import nacl.bindings
 from msgspec import Struct
-from nacl.signing import SigningKey
 
 from settlement.evidence import Metered, Ordered, Switched
 from settlement.ledger.audit import AuditReport, audit
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.export import write_export
+from settlement.ledger.signatures import PrivateKey
 from settlement.ledger.state import Account
 from simulator import checks
 from simulator.card_book import CardBook
@@ -120,11 +119,10 @@ def _evidence_of_cards(cards: CardBook, site: Site) -> list[Ordered | Switched |
     for traveller in cards.travellers:
         if traveller.stage != "returned":
             continue
-        key, request = SigningKey(traveller.device), UUID(traveller.request)
-        public = bytes(key.verify_key)
+        key, request = PrivateKey(traveller.device), UUID(traveller.request)
         visited = site.world.operators[traveller.visited].id
         offer = UUID(cards.offers[traveller.visited])
-        told.append(Ordered(request=request, visited=visited, offer=offer, reports=True, device=public))
+        told.append(Ordered(request=request, visited=visited, offer=offer, reports=True, device=key.public))
         if traveller.reported:
             told.append(Switched(request=request, on=traveller.on, off=traveller.off))
         reading = Metered(
@@ -135,6 +133,5 @@ def _evidence_of_cards(cards: CardBook, site: Site) -> list[Ordered | Switched |
             messages=traveller.messages,
             signature=b"",
         )
-        signature = nacl.bindings.crypto_sign(reading.signed_octets, bytes(key) + public)[:64]
-        told.append(msgspec.structs.replace(reading, signature=signature))
+        told.append(msgspec.structs.replace(reading, signature=key.sign(reading.signed_octets)))
     return told

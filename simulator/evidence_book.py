@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import nacl.bindings
 import numpy as np
-from nacl.signing import SigningKey
 
 from settlement.evidence import Limits, Metered, Ordered, Switched
+from settlement.ledger.signatures import PrivateKey
 from simulator.frauds import PHANTOM
 from simulator.journeys import Stage
 from simulator.population import generator
@@ -54,15 +53,14 @@ class EvidenceBook:
         request, subscriber = engine.book.request_id(trip), int(engine.trips.subscriber[trip])
         metered = bool(engine.people.metered[subscriber])
         seed = hashlib.blake2b(f"device/{subscriber}".encode(), key=self._secret, digest_size=32).digest()
-        key = SigningKey(seed)
-        public = bytes(key.verify_key)
+        key = PrivateKey(seed)
         told: list[Ordered | Switched | Metered] = [
             Ordered(
                 request=request,
                 visited=engine.world.operators[int(engine.visited[trip])].id,
                 offer=engine.book.offer_ids[int(engine.trips.offer[trip])],
                 reports=True,
-                device=public if metered else None,
+                device=key.public if metered else None,
             )
         ]
         came = engine.frauds.kind[trip] != PHANTOM
@@ -77,6 +75,5 @@ class EvidenceBook:
                 messages=int(journeys.used_messages[trip]),
                 signature=b"",
             )
-            signed = nacl.bindings.crypto_sign(reading.signed_octets, bytes(key) + public)[:64]
-            told.append(msgspec.structs.replace(reading, signature=signed))
+            told.append(msgspec.structs.replace(reading, signature=key.sign(reading.signed_octets)))
         return told

@@ -113,7 +113,7 @@ def _read_ledger(url: str, key: str) -> "GivenLedger":
         raise LandfallError(f"{file} is missing: --ledger takes the issuer's data folder in LANDFALL_DATA_DIR")
     issuer = msgspec.json.decode(file.read_bytes(), type=Party).id
     signer = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek())).signer()
-    return GivenLedger(url, key, issuer, bytes(signer.key))
+    return GivenLedger(url, key, issuer, signer.key.seed)
 
 
 def _read_speed(text: str) -> float | None:

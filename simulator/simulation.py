@@ -120,7 +120,7 @@ def start_anew(folder: Path) -> None:
 
 
 def _access(site: Site) -> Access:
-    seeds = [bytes(signer.key) for signer in (*site.signers, site.issuer.signer) if signer is not None]
+    seeds = [signer.key.seed for signer in (*site.signers, site.issuer.signer) if signer is not None]
     seeds += [spare_seed(site, site.world.operators[number].id) for number in revoked_operators(site)]
     return Access(url=site.ledger_url, log=str(site.log_key), seeds=tuple(seeds))
 

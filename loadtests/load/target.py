@@ -128,7 +128,7 @@ def _read_issuer() -> Key:
             f"{file} is missing: --issuer takes the folder that `landfall issuer init` made, LANDFALL_DATA_DIR"
         )
     keys = OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
-    return Key(msgspec.json.decode(file.read_bytes(), type=Party).id, bytes(keys.signer().key))
+    return Key(msgspec.json.decode(file.read_bytes(), type=Party).id, keys.signer().key.seed)
 
 
 def _read_key(given: str) -> Key:

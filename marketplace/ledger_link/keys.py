@@ -64,7 +64,7 @@ class OperatorKeys:
     def promote(self, kid: str) -> Signer:
         """Take the next signing key into use, once the ledger has it. Does nothing where that was done."""
         if SIGN_NEXT in self._store.names() and (following := Signer(self._store.get(SIGN_NEXT))).kid == kid:
-            self._store.put(SIGN, bytes(following.key), purpose="ledger signature")
+            self._store.put(SIGN, following.key.seed, purpose="ledger signature")
         return self.signer()
 
     def create_seal(self) -> SealPrivateKey:
@@ -97,7 +97,7 @@ class OperatorKeys:
 def make_recovery_key() -> tuple[bytes, str]:
     """A fresh recovery key: its seed, for the offline file, and its public key as the ledger writes it."""
     signer = Signer(secrets.token_bytes(_SEED_SIZE))
-    return bytes(signer.key), to_base64url(signer.public)
+    return signer.key.seed, to_base64url(signer.public)
 
 
 def make_party(

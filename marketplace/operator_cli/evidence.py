@@ -1,11 +1,11 @@
 """Commands about evidence: meters of subscribers' devices, limits of offers, checks of usage reports."""
 
+import secrets
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-import nacl.signing
 import typer
 from msgspec import to_builtins
 
@@ -13,6 +13,7 @@ from landfall.cli import emit
 from landfall.errors import LandfallError
 from marketplace.operator_cli.calling import Json, call, show
 from settlement.evidence import Metered
+from settlement.ledger.signatures import SEED_SIZE, PrivateKey
 
 evidence = typer.Typer(no_args_is_help=True, help="Check usage reports against cards, meters, limits and own records.")
 meter = typer.Typer(no_args_is_help=True, help="Device meters: keys, signed readings.")
@@ -55,13 +56,13 @@ def limit(
 @meter.command("keygen")
 def keygen(out: Annotated[Path, typer.Argument(help="The new file of the secret key.")], as_json: Json = False) -> None:
     """Make a device's key: the secret into a file that only its owner reads, the public one printed for `enrol`."""
-    key = nacl.signing.SigningKey.generate()
+    key = PrivateKey(secrets.token_bytes(SEED_SIZE))
     try:
         out.touch(mode=0o600, exist_ok=False)
     except OSError as error:
         raise LandfallError(f"{out} cannot be made ({error.strerror}): name a new file") from None
-    out.write_text(bytes(key).hex() + "\n")
-    emit({"key": bytes(key.verify_key).hex(), "secret": str(out)}, as_json)
+    out.write_text(key.seed.hex() + "\n")
+    emit({"key": key.public.hex(), "secret": str(out)}, as_json)
 
 
 @meter.command("enrol")
@@ -99,7 +100,7 @@ def show_readings(request: UUID, as_json: Json = False) -> None:
 def sign(request: UUID, key_file: Path, octets: int, seconds: int, messages: int, minute: int | None) -> dict[str, Any]:
     """A signed reading as the API takes it."""
     try:
-        key = nacl.signing.SigningKey(_hex(key_file.read_text().strip(), str(key_file)))
+        key = PrivateKey(_hex(key_file.read_text().strip(), str(key_file)))
     except (OSError, UnicodeDecodeError) as error:
         raise LandfallError(f"{key_file} cannot be read ({error}): make one by `meter keygen`") from None
     reading = Metered(
@@ -112,7 +113,7 @@ def sign(request: UUID, key_file: Path, octets: int, seconds: int, messages: int
     )
     fields: dict[str, Any] = to_builtins(reading)
     fields.pop("type", None)
-    return {**fields, "signature": to_builtins(key.sign(reading.signed_octets).signature)}
+    return {**fields, "signature": to_builtins(key.sign(reading.signed_octets))}
 
 
 def _hex(text: str, where: str) -> bytes:

@@ -5,9 +5,6 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-import nacl.bindings
-import nacl.exceptions
-
 from settlement.evidence.model import (
     SERVICES,
     Evidence,
@@ -21,6 +18,7 @@ from settlement.evidence.model import (
     Service,
     Switched,
 )
+from settlement.ledger import signatures
 from settlement.ledger.messages import UsageRecord
 
 TOLERANCE_PPM: Final = 30_000
@@ -88,13 +86,7 @@ def _gather(evidence: Iterable[Evidence]) -> tuple[dict[UUID, _Case], dict[UUID,
 
 def is_signed(reading: Metered, device: bytes | None) -> bool:
     """Whether a reading is the device's own: anybody could post one."""
-    if device is None:
-        return False
-    try:
-        nacl.bindings.crypto_sign_open(reading.signature + reading.signed_octets, device)
-    except (nacl.exceptions.BadSignatureError, ValueError):
-        return False
-    return True
+    return device is not None and signatures.is_signed(reading.signed_octets, reading.signature, device)
 
 
 def _judge(case: _Case, groups: list[Reported], limits: dict[UUID, Limits]) -> Finding | None:

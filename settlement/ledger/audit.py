@@ -29,8 +29,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, TypeAlias
 
-import nacl.bindings
-import nacl.exceptions
 from msgspec import Struct
 
 from landfall.errors import LandfallError
@@ -47,6 +45,7 @@ from settlement.ledger.note import NoteError, VerifierKey, parse_note
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules.context import RESERVED
 from settlement.ledger.settling import AttestReserves
+from settlement.ledger.signatures import is_signed
 from settlement.ledger.state import Account, Dispute, Key, Ledger, Redemption, Request, State
 from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileError, decode_bundle, parse_tile_path, tile_at
 
@@ -474,11 +473,8 @@ class _Signatures:
 
 def find_bad_signature(envelopes: list[tuple[bytes, bytes]]) -> int | None:
     """Place of the first of (envelope, public key) whose signature does not fit; the envelopes are well-formed."""
-    open_signed = nacl.bindings.crypto_sign_open
     for place, (raw, public) in enumerate(envelopes):
         signed, _, signature = raw.rpartition(b".")
-        try:
-            open_signed(from_base64url(signature) + signed, public)
-        except nacl.exceptions.BadSignatureError:
+        if not is_signed(signed, from_base64url(signature), public):
             return place
     return None

@@ -448,7 +448,7 @@ class LedgerClient:
             "exp": now + ASSERTION_S,
             "jti": str(new_id()),
         }
-        key = Ed25519PrivateKey.from_private_bytes(bytes(signer.key))
+        key = Ed25519PrivateKey.from_private_bytes(signer.key.seed)
         assertion = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": signer.kid})
         form = {
             "grant_type": "client_credentials",

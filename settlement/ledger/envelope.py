@@ -14,18 +14,15 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-import nacl.bindings
-import nacl.exceptions
 from msgspec import Struct
-from nacl.signing import SigningKey
 
 from settlement.ledger import messages, settling
 from settlement.ledger.keys import from_base64url, thumbprint, to_base64url
 from settlement.ledger.messages import MAX_ENVELOPE, Message, Thumbprint
+from settlement.ledger.signatures import SIGNATURE_SIZE, PrivateKey, is_signed
 
 TIME_SIZE: Final = 8
 """Octets of the time that stands before the envelope in a leaf."""
-SIGNATURE_SIZE: Final = 64
 MAX_RAW: Final = MAX_ENVELOPE - TIME_SIZE
 TYP: Final = "landfall+jws"
 
@@ -70,10 +67,8 @@ class Envelope(Struct, frozen=True, gc=False, weakref=False):
 
     def verify(self, public: bytes) -> None:
         """Check the signature (strictly: no small-order point, no non-canonical encoding). Raises EnvelopeError."""
-        try:
-            nacl.bindings.crypto_sign_open(self.signature + self.signed, public)
-        except nacl.exceptions.BadSignatureError:
-            raise EnvelopeError("bad-signature", f"the signature is not by the key {self.kid}") from None
+        if not is_signed(self.signed, self.signature, public):
+            raise EnvelopeError("bad-signature", f"the signature is not by the key {self.kid}")
 
 
 def header(kid: str) -> bytes:
@@ -85,25 +80,19 @@ class Signer:
     """A private signing key and its name: what a sender needs to make envelopes."""
 
     def __init__(self, seed: bytes) -> None:
-        self._key = SigningKey(seed)
-        self.public = bytes(self._key.verify_key)
+        self.key = PrivateKey(seed)
+        """The private key itself, for what is signed beside envelopes (possession, client assertions)."""
+        self.public = self.key.public
         self.kid = thumbprint(self.public)
         self._prefix = header(self.kid) + b"."
-        self._secret = bytes(self._key) + self.public
 
     def __repr__(self) -> str:
         return f"Signer({self.kid})"
 
-    @property
-    def key(self) -> SigningKey:
-        """The private key itself, for what is signed beside envelopes (possession, client assertions)."""
-        return self._key
-
     def sign(self, message: Message) -> bytes:
         """The envelope of a message. Raises EnvelopeError `too-large`."""
         signed = self._prefix + to_base64url(_encoder.encode(message)).encode()
-        signature = nacl.bindings.crypto_sign(signed, self._secret)[:SIGNATURE_SIZE]
-        raw = signed + b"." + to_base64url(signature).encode()
+        raw = signed + b"." + to_base64url(self.key.sign(signed)).encode()
         _check_size(raw)
         return raw
 

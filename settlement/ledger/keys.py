@@ -9,11 +9,8 @@ import binascii
 import hashlib
 from typing import Final
 
-import nacl.bindings
-import nacl.exceptions
-from nacl.signing import SigningKey, VerifyKey
+from settlement.ledger.signatures import PUBLIC_SIZE, PrivateKey, is_signed, is_strong
 
-SIGNING_KEY_SIZE: Final = 32
 _LAST_OF_TWO, _LAST_OF_THREE = frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _POSSESSION: Final = b"landfall key possession v1\n"
@@ -47,9 +44,9 @@ def read_signing_key(text: str) -> bytes:
         public = from_base64url(text.encode())
     except ValueError as error:
         raise InvalidKey(f"the key {text[:16]}… is not base64url: {error}") from None
-    if len(public) != SIGNING_KEY_SIZE:
-        raise InvalidKey(f"an Ed25519 public key has {SIGNING_KEY_SIZE} octets, this one {len(public)}")
-    if not nacl.bindings.crypto_core_ed25519_is_valid_point(public):
+    if len(public) != PUBLIC_SIZE:
+        raise InvalidKey(f"an Ed25519 public key has {PUBLIC_SIZE} octets, this one {len(public)}")
+    if not is_strong(public):
         raise InvalidKey(f"the key {text[:16]}… is no point of the prime-order group, so anyone could sign for it")
     return public
 
@@ -65,18 +62,17 @@ def seal_key_id(key: bytes) -> str:
     return to_base64url(hashlib.sha256(key).digest())
 
 
-def prove_possession(key: SigningKey, origin: str, operator: str) -> str:
+def prove_possession(key: PrivateKey, origin: str, operator: str) -> str:
     """Signature by a new key over whose it will be, so that nobody can register another's key as its own."""
-    return to_base64url(key.sign(_possession(origin, operator)).signature)
+    return to_base64url(key.sign(_possession(origin, operator)))
 
 
 def proves_possession(public: bytes, proof: str, origin: str, operator: str) -> bool:
     """Whether `proof` was made by `prove_possession` with the key's private half."""
     try:
-        VerifyKey(public).verify(_possession(origin, operator), from_base64url(proof.encode()))
-    except (nacl.exceptions.BadSignatureError, ValueError):
+        return is_signed(_possession(origin, operator), from_base64url(proof.encode()), public)
+    except ValueError:
         return False
-    return True
 
 
 def _possession(origin: str, operator: str) -> bytes:

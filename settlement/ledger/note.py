@@ -16,16 +16,13 @@ from hashlib import sha256
 from typing import NamedTuple, Self
 
 import msgspec
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+
+from settlement.ledger.signatures import PUBLIC_SIZE, SEED_SIZE, PrivateKey, is_signed
 
 MAX_NOTE_BYTES = 256 * 1024
 """signed-note asks for room for 16 signatures, and the largest post-quantum ones take 7 KB in base64."""
 MAX_SIGNATURES = 100
 """As Go's sumdb/note; far more validators than a quorum needs."""
-SEED_BYTES = 32
-KEY_BYTES = 32
-SIGNATURE_BYTES = 64
 
 _SIGNATURE_MARK = "— "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
@@ -59,8 +56,8 @@ class VerifierKey(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _check_key_name(self.name)
-        if len(self.public_key) != KEY_BYTES:
-            raise NoteError(f"the public key of {self.name} has {len(self.public_key)} octets, not {KEY_BYTES}")
+        if len(self.public_key) != PUBLIC_SIZE:
+            raise NoteError(f"the public key of {self.name} has {len(self.public_key)} octets, not {PUBLIC_SIZE}")
 
     @property
     def key_id(self) -> bytes:
@@ -73,15 +70,10 @@ class VerifierKey(msgspec.Struct, frozen=True):
 
     def check(self, message: bytes, signature: bytes) -> None:
         """Raise `ForgedNoteError` unless this key made the Ed25519 `signature`, 64 octets, over `message`."""
-        if len(signature) == SIGNATURE_BYTES:
-            try:
-                VerifyKey(self.public_key).verify(message, signature)
-                return
-            except BadSignatureError:
-                pass
-        raise ForgedNoteError(
-            f"the signature by {self.name} ({self.key_id.hex()}) is not of this text: do not trust the note"
-        )
+        if not is_signed(message, signature, self.public_key):
+            raise ForgedNoteError(
+                f"the signature by {self.name} ({self.key_id.hex()}) is not of this text: do not trust the note"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -89,7 +81,7 @@ class VerifierKey(msgspec.Struct, frozen=True):
         name, _, rest = text.strip().partition("+")
         stated_id, _, encoded = rest.partition("+")
         material = decode_base64(encoded, "verifier key")
-        if len(material) != 1 + KEY_BYTES or material[0] not in tuple(SignatureKind):
+        if len(material) != 1 + PUBLIC_SIZE or material[0] not in tuple(SignatureKind):
             raise NoteError(f"verifier key {text[:120]!r} is no Ed25519 key of a kind known here: ask its owner again")
         key = cls(name, SignatureKind(material[0]), material[1:])
         if stated_id != key.key_id.hex():
@@ -103,15 +95,15 @@ class Signer:
     """Signs notes (`SignatureKind.NOTE`) or cosigns checkpoints with an Ed25519 key made from a seed of 32 octets."""
 
     def __init__(self, name: str, seed: bytes, kind: SignatureKind = SignatureKind.NOTE) -> None:
-        if len(seed) != SEED_BYTES:
-            raise NoteError(f"the seed of {name!r} has {len(seed)} octets, not {SEED_BYTES}")
-        self._key = SigningKey(seed)
-        self.verifier = VerifierKey(name, kind, bytes(self._key.verify_key))
+        if len(seed) != SEED_SIZE:
+            raise NoteError(f"the seed of {name!r} has {len(seed)} octets, not {SEED_SIZE}")
+        self._key = PrivateKey(seed)
+        self.verifier = VerifierKey(name, kind, self._key.public)
         """The public half, to hand to those who verify."""
 
     def sign_line(self, message: bytes, prefix: bytes = b"") -> str:
         """Sign `message` into a note's signature line; `prefix` goes before the signature proper."""
-        body = self.verifier.key_id + prefix + self._key.sign(message).signature
+        body = self.verifier.key_id + prefix + self._key.sign(message)
         return f"{_SIGNATURE_MARK}{self.verifier.name} {encode_base64(body)}\n"
 
 

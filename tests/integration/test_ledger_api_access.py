@@ -24,7 +24,7 @@ def make_assertion(member: Member, signer: Signer | None = None, **claims: Any) 
     signer = signer or member.keys.signer
     now = int(time.time())
     given = {"iss": member.id, "sub": member.id, "aud": ORIGIN, "iat": now, "exp": now + 60, "jti": str(new_id())}
-    key = Ed25519PrivateKey.from_private_bytes(bytes(signer.key))
+    key = Ed25519PrivateKey.from_private_bytes(signer.key.seed)
     return jwt.encode(given | claims, key, algorithm="EdDSA", headers={"kid": signer.kid})
 
 

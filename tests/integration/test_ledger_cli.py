@@ -68,7 +68,7 @@ async def test_the_log_is_exported_beside_the_database_and_over_http_alike_and_r
     auditor_data, kek = tmp_path / "auditor", base64.b64encode(bytes(32)).decode()
     async with ledger.operator(role="auditor") as auditor:
         keystore = Keystore.open(auditor_data / "keys", bytes(32))
-        keystore.put("sign", bytes(auditor.keys.signer.key), purpose="ledger signature")
+        keystore.put("sign", auditor.keys.signer.key.seed, purpose="ledger signature")
         own = run("export", tmp_path / "own", "--json", **environment_of(ledger))
         assert own.returncode == 0, own.stderr
         remote = run(
@@ -102,7 +102,7 @@ async def test_who_is_no_auditor_exports_nothing(ledger: LedgerWorld, tmp_path: 
     (tmp_path / "origin.vkey").write_text(str(ledger.log))
     async with ledger.operator() as member:
         keystore = Keystore.open(tmp_path / "data/keys", bytes(32))
-        keystore.put("sign", bytes(member.keys.signer.key), purpose="ledger signature")
+        keystore.put("sign", member.keys.signer.key.seed, purpose="ledger signature")
         refused = run(
             "export",
             tmp_path / "log",

@@ -45,7 +45,7 @@ async def run(request: pytest.FixtureRequest, ledger: LedgerWorld, tmp_path: Pat
         assert issuer.signer is not None
         traders = await admit(issuer, issuer.signer, 3)
         first = (await issuer.checkpoint()).size
-        overseer = Key(issuer.operator, bytes(issuer.signer.key)) if request.param == "overseer" else None
+        overseer = Key(issuer.operator, issuer.signer.key.seed) if request.param == "overseer" else None
     plan = Plan(
         url=ledger.url,
         log=str(ledger.log),

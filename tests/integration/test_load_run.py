@@ -137,7 +137,7 @@ async def _traders(ledger: LedgerWorld, folder: Path) -> AsyncIterator[list[str]
         keys = []
         for _ in range(3):
             member = await stack.enter_async_context(ledger.operator(minted=10**12))
-            (folder / member.id).write_text(bytes(member.keys.signer.key).hex())
+            (folder / member.id).write_text(member.keys.signer.key.seed.hex())
             keys += ["--operator-key", f"{member.id}={folder / member.id}"]
         yield keys
 

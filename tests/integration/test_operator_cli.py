@@ -165,4 +165,4 @@ def issuer_cli_keys(environment: dict[str, str], ledger: LedgerWorld) -> None:
     from landfall.keystore import Keystore, derive_kek
 
     store = Keystore.open(Path(environment["LANDFALL_DATA_DIR"]) / "keys", derive_kek(environment["LANDFALL_KEK"]))
-    store.put("sign", bytes(ledger.issuer.signer.key), purpose="ledger signature")
+    store.put("sign", ledger.issuer.signer.key.seed, purpose="ledger signature")

@@ -148,7 +148,7 @@ def test_a_folder_of_another_run_is_not_touched(server_folder: Path) -> None:
 
 async def test_a_world_is_played_at_a_ledger_that_was_given(ledger: LedgerWorld, tmp_path: Path) -> None:
     scenario = read_scenario(TINY, "tiny")
-    given = GivenLedger(ledger.url, str(ledger.log), "issuer", bytes(ledger.issuer.signer.key))
+    given = GivenLedger(ledger.url, str(ledger.log), "issuer", ledger.issuer.signer.key.seed)
     board = PlainBoard(Console(quiet=True))
     for folder in ("first", "second"):  # two runs of one world are strangers to each other
         plan = Plan(name="tiny", text=TINY, scenario=scenario, seed=5, folder=tmp_path / folder, ledger=given)
