@@ -96,9 +96,7 @@ async def measure_stages(dsn: str) -> dict[str, float]:
                     ]
                     with stage("SQL: store"):
                         await turn.write(entries, tree_rows, state)
-                        await turn.move_head(
-                            execution.size, turn.clock, execution.chain, frontier.to_bytes(), head.digested
-                        )
+                        await turn.move_head(turn.clock, execution.chain, frontier, head.digested)
     inside = ("SQL: load", "rules and effects chain", "hash", "SQL: store")
     spent["SQL: commit"] -= sum(spent[name] for name in inside)
     return {name: seconds / (BATCH * BATCHES) for name, seconds in spent.items()}

@@ -1,7 +1,7 @@
 """Rows of state in PostgreSQL: found by key, new ones by COPY, changed ones by one UPDATE … FROM unnest a table.
 
 All SQL is made from the rows' own fields (`state`) and their tables (`tables`). What of a row can never change is kept
-in memory after the first time (`KeptRows`), so a turn asks the database only for what may have.
+in memory after the first time (`KeptRows`), and so is what can, until the head says that such a row was changed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,26 +89,39 @@ MOST_KEPT: Final = 50_000
 
 
 class KeptRows:
-    """Rows as they were last read, for what cannot have changed since. One a process."""
+    """Rows as they were last read. One a process; whoever holds the ledger's lock says in which state of the log.
+
+    A row is as it was read until `renewed` passes the entries there were then: from there on, its mutable fields are
+    read again when it is next asked for.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[type[Row], dict[Any, Row]] = {row_type: {} for row_type in KEPT}
+        self._doubtful: dict[type[Row], set[Any]] = {row_type: set() for row_type in KEPT}
+        self._size = 0
 
-    async def fetch(self, connection: asyncpg.Connection, row_type: type[R], keys: Iterable[Any]) -> list[R]:
+    def begin(self, size: int, renewed: int) -> None:
+        """The log has `size` entries now and is locked; a kept row was last changed when there were `renewed`."""
+        if renewed > self._size:
+            self._doubtful = {kept: set(rows) if MUTABLE[kept] else set() for kept, rows in self._rows.items()}
+        self._size = size
+
+    async def fetch(self, connection: asyncpg.Connection, row_type: type[R], keys: set[Any]) -> list[R]:
         """The rows of a type that there are among `keys`, as they are now."""
         kept: dict[Any, R] | None = self._rows.get(row_type)  # type: ignore[assignment]
         if kept is None:
             return await _select(connection, row_type, keys)
-        known = [key for key in keys if key in kept]
-        unknown = [key for key in keys if key not in kept]
-        rows = [kept[key] for key in known]
-        if known and MUTABLE[row_type]:
-            records = await connection.fetch(_SELECT_MUTABLE[row_type], known)
-            rows = [_renew(kept[record[0]], record) for record in records]
-        if unknown:
-            read = await _select(connection, row_type, unknown)
+        doubtful = self._doubtful[row_type].intersection(keys)
+        if doubtful:
+            for record in await connection.fetch(_SELECT_MUTABLE[row_type], list(doubtful)):
+                kept[record[0]] = _renew(kept[record[0]], record)
+            self._doubtful[row_type] -= doubtful
+        rows = [kept[key] for key in keys if key in kept]
+        if len(rows) < len(keys):
+            read = await _select(connection, row_type, [key for key in keys if key not in kept])
             if len(kept) + len(read) > MOST_KEPT:
                 kept.clear()
+                self._doubtful[row_type].clear()
             kept.update((row.key, row) for row in read)
             rows += read
         return rows

@@ -41,8 +41,8 @@ from settlement.ledger.rejections import Rejection
 from settlement.ledger.rules import Effects
 from settlement.ledger.rules.context import RESERVED, Refusal
 from settlement.ledger.state import Ledger, Unloaded
-from settlement.ledger.store import Head, LedgerStore
-from settlement.ledger.turn import Fenced, StoredEntry, Turn
+from settlement.ledger.store import LedgerStore
+from settlement.ledger.turn import Fenced, Head, StoredEntry, Turn
 
 MAX_BATCH: Final = 2_000
 """Envelopes in one commit: some 60 ms of work here, so that nobody waits long behind it."""
@@ -278,7 +278,7 @@ class Sequencer:
     async def _run(self, turn: Turn, batch: list[Verified]) -> tuple[list[Receipt | Rejection], Head]:
         """Decide a batch inside a turn and write what it did. The commit is the turn's."""
         turn.require_epoch(self._epoch)
-        head: Head = turn.head
+        head = turn.head
         now = self._clock.check(turn.clock, head.time)
         envelopes = [verified.envelope for verified in batch]
         earlier = {(entry.sender, entry.id): entry for entry in await turn.earlier(envelopes)}
@@ -307,8 +307,7 @@ class Sequencer:
         digested = self._state_digest(execution, head, now, entries)
         frontier, tree_rows = head.frontier.extend([entry.leaf for entry in entries])
         await turn.write(entries, tree_rows, state, readers)
-        await turn.move_head(execution.size, now, execution.chain, frontier.to_bytes(), digested)
-        return answers, Head(execution.size, now, execution.chain, frontier, digested, head.epoch)
+        return answers, await turn.move_head(now, execution.chain, frontier, digested)
 
     def _state_digest(self, execution: Execution, head: Head, now: int, entries: list[StoredEntry]) -> int:
         """Append a digest leaf when one is due; returns the size at the last one."""

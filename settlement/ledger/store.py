@@ -16,14 +16,13 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-from msgspec import Struct
 
 from settlement.ledger.execution import EMPTY_CHAIN
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import Frontier
 from settlement.ledger.rows import KeptRows
 from settlement.ledger.tiles import TILE_WIDTH, Tile, encode_bundle
-from settlement.ledger.turn import Turn
+from settlement.ledger.turn import Head, Turn
 
 LOCK: Final = 0x53657175_656E6365  # "Sequence"
 """The advisory lock whose holder is the sequencer."""
@@ -33,25 +32,6 @@ BARRIER_S: Final = 10.0
 """How long a server may take for one commit before it counts as deposed; a checkpoint of a slow disk fits in."""
 CHANNEL: Final = "landfall_head"
 """Where commits are announced with the new size."""
-
-
-class Head(Struct, frozen=True):
-    """The log's committed end. `chain`: head of the effects chain. `digested`: size at the last digest leaf.
-
-    `epoch`: counts promotions. A writer keeps to the one it began in; another one's commits end it (`Fenced`).
-    """
-
-    size: int = 0
-    time: int = 0
-    chain: bytes = EMPTY_CHAIN
-    frontier: Frontier = Frontier()
-    digested: int = 0
-    epoch: int = 1
-
-    @property
-    def root(self) -> bytes:
-        """RFC 6962 root of the tree of `size` leaves."""
-        return self.frontier.root()
 
 
 class LedgerStore:
@@ -157,11 +137,8 @@ class LedgerStore:
 
 _SESSION: Final = {"enable_seqscan": "off", "jit": "off"}
 """Every statement on the hot path finds rows by key. Given at the start of a session, so a pool's reset keeps it."""
-_HEAD: Final = "SELECT size, time, chain, frontier, digested, epoch FROM head"
-_HEAD_AND_CLOCK: Final = (
-    "SELECT size, time, chain, frontier, digested, epoch, "
-    "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS clock FROM head"
-)
+_HEAD: Final = "SELECT * FROM head"
+_HEAD_AND_CLOCK: Final = "SELECT *, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS clock FROM head"
 _FIRST_HEAD: Final = "INSERT INTO head (id, size, time, chain, frontier, digested) VALUES (1, 0, 0, $1, $2, 0)"
 _PROMOTE: Final = "UPDATE head SET epoch = epoch + 1 RETURNING epoch"
 _BARRIER: Final = "SELECT pg_logical_emit_message(true, 'landfall', '')"
@@ -175,7 +152,7 @@ def _head(row: asyncpg.Record | None) -> Head:
     if row is None:
         return Head()
     frontier = Frontier.from_bytes(row["frontier"])
-    head = Head(row["size"], row["time"], row["chain"], frontier, row["digested"], row["epoch"])
+    head = Head(row["size"], row["time"], row["chain"], frontier, row["digested"], row["epoch"], row["renewed"])
     assert head.frontier.size == head.size, f"the head says {head.size} entries, its tree {head.frontier.size}"
     return head
 

@@ -38,6 +38,7 @@ head = Table(
     Column("frontier", LargeBinary, nullable=False, comment="right edge of the Merkle tree"),
     Column("digested", BigInteger, nullable=False, comment="size at the last digest leaf"),
     Column("epoch", BigInteger, nullable=False, server_default=text("1"), comment="counts promotions"),
+    Column("renewed", BigInteger, nullable=False, server_default=text("0"), comment="size when last a kept row was"),
     postgresql_with=HOT,
 )
 """One row, the sequencer's whole memory. It changes in the same commit as all below."""

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from settlement.ledger.envelope import Envelope
-from settlement.ledger.merkle import TileRow
-from settlement.ledger.rows import KeptRows, insert, select_keys_of, update
+from settlement.ledger.execution import EMPTY_CHAIN
+from settlement.ledger.merkle import Frontier, TileRow
+from settlement.ledger.rows import KEPT, KeptRows, insert, select_keys_of, update
 from settlement.ledger.state import (
     Account,
     Attestation,
@@ -54,6 +55,27 @@ class StoredEntry(NamedTuple):
     envelope: bytes
 
 
+class Head(Struct, frozen=True):
+    """The log's committed end. `chain`: head of the effects chain. `digested`: size at the last digest leaf.
+
+    `epoch`: counts promotions. A writer keeps to the one it began in; another one's commits end it (`Fenced`).
+    `renewed`: how many entries there were when a row that writers keep (`rows.KEPT`) was last changed.
+    """
+
+    size: int = 0
+    time: int = 0
+    chain: bytes = EMPTY_CHAIN
+    frontier: Frontier = Frontier()
+    digested: int = 0
+    epoch: int = 1
+    renewed: int = 0
+
+    @property
+    def root(self) -> bytes:
+        """RFC 6962 root of the tree of `size` leaves."""
+        return self.frontier.root()
+
+
 class Fenced(RuntimeError):  # noqa: N818 - a state, not a fault
     """Another writer was promoted: nothing that this one does is committed any more."""
 
@@ -61,13 +83,15 @@ class Fenced(RuntimeError):  # noqa: N818 - a state, not a fault
 class Turn:
     """The lock, held. `head` is the log's end, `clock` the database's time in milliseconds since the epoch."""
 
-    def __init__(self, connection: asyncpg.Connection, kept: KeptRows, head: Any, clock: int) -> None:
+    def __init__(self, connection: asyncpg.Connection, kept: KeptRows, head: Head, clock: int) -> None:
         self._connection = connection
         self._kept = kept
         self._stored: dict[type[Row], set[Any]] = defaultdict(set)
         self._unused: set[UUID] = set()
+        self._renewing = False
         self.head = head
         self.clock = clock
+        kept.begin(head.size, head.renewed)
 
     async def load(self, origin: str, envelopes: Sequence[Envelope]) -> State:
         """A state with every row that deciding on `envelopes` may ask for."""
@@ -162,6 +186,7 @@ class Turn:
             await insert(self._connection, row_type, rows)
         for row_type, rows in old.items():
             await update(self._connection, row_type, rows)
+        self._renewing = not old.keys().isdisjoint(KEPT)
 
     def require_epoch(self, epoch: int) -> None:
         """Raise Fenced unless the ledger is still in the epoch that the writer began in."""
@@ -171,13 +196,20 @@ class Turn:
                 "if this one is to write, restart it"
             )
 
-    async def move_head(self, size: int, time: int, chain: bytes, frontier: bytes, digested: int) -> None:
-        """Set the head and announce it; both take effect with the commit. Raises Fenced where the epoch has changed."""
-        epoch = self.head.epoch
-        done = await self._connection.execute(_MOVE_HEAD, size, time, chain, frontier, digested, epoch)
+    async def move_head(self, time: int, chain: bytes, frontier: Frontier, digested: int) -> Head:
+        """Set the head after `write` and announce it; both take effect with the commit. Returns what it then is.
+
+        Raises Fenced where the epoch has changed.
+        """
+        renewed = frontier.size if self._renewing else self.head.renewed
+        head = Head(frontier.size, time, chain, frontier, digested, self.head.epoch, renewed)
+        done = await self._connection.execute(
+            _MOVE_HEAD, head.size, time, chain, frontier.to_bytes(), digested, renewed, head.epoch
+        )
         if done != "UPDATE 1":
-            raise Fenced(f"epoch {epoch} of the ledger ended while an entry was being written")
-        await self._connection.execute("SELECT pg_notify('landfall_head', $1)", str(size))
+            raise Fenced(f"epoch {head.epoch} of the ledger ended while an entry was being written")
+        await self._connection.execute("SELECT pg_notify('landfall_head', $1)", str(head.size))
+        return head
 
     async def _read_cited(self, indices: set[int]) -> dict[int, tuple[int, bytes]]:
         if not indices:
@@ -200,4 +232,6 @@ def _quoted(columns: Iterable[str]) -> str:
 _ENTRY_COLUMNS: Final = [column.name for column in entries_table.columns]
 _EARLIER: Final = f"SELECT {_quoted(_ENTRY_COLUMNS)} FROM entries WHERE id = ANY($1)"  # noqa: S608
 _CITED: Final = 'SELECT "index", time, envelope FROM entries WHERE "index" = ANY($1)'
-_MOVE_HEAD: Final = "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5 WHERE epoch = $6"
+_MOVE_HEAD: Final = (
+    "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5, renewed = $6 WHERE epoch = $7"
+)

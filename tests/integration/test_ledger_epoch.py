@@ -17,6 +17,7 @@ from settlement import ledger
 from settlement.ledger import tables
 from settlement.ledger.api import Receipt
 from settlement.ledger.envelope import parse
+from settlement.ledger.merkle import Frontier
 from settlement.ledger.messages import MAX_TIME, Mint
 from settlement.ledger.rejections import Rejection
 from settlement.ledger.sequencer import Sequencer
@@ -73,7 +74,7 @@ async def write_through_a_promotion(store: LedgerStore) -> None:
     async with store.turn() as turn:
         await turn.load(ORIGIN, [parse(World().entries[0][1])])
         await turn._connection.execute("UPDATE head SET epoch = epoch + 1")
-        await turn.move_head(1, 1, b"", b"", 0)
+        await turn.move_head(1, b"", Frontier(), 0)
 
 
 async def test_an_empty_ledger_has_nothing_to_promote(database: str) -> None:
@@ -107,12 +108,29 @@ def test_a_database_laid_before_version_2_becomes_as_a_fresh_one(database: str) 
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     assert columns(database) != fresh
-    assert upgrade(database, MIGRATIONS) == "0002"
+    assert upgrade(database, MIGRATIONS) == "0003"
     assert columns(database) == fresh
 
 
-NEW_COLUMNS = [("head", "epoch"), ("offers", "deal"), ("requests", "cumulative")]
-"""Columns that 0002 adds to tables of 0001."""
+NEW_COLUMNS = [("head", "epoch"), ("head", "renewed"), ("offers", "deal"), ("requests", "cumulative")]
+"""Columns that 0002 and 0003 add to tables of 0001."""
+
+
+async def test_a_writer_of_before_the_mark_of_renewal_is_ended(database: str) -> None:
+    upgrade(database, MIGRATIONS)
+    world = World()
+    async with LedgerStore.open(database) as store:
+        older = Sequencer(store, seed=seed_of("origin"), origin=ORIGIN)
+        await older.start()
+        assert isinstance((await older.submit([world.entries[0][1]]))[0], Receipt)
+        with psycopg.connect(database) as connection:
+            connection.execute("ALTER TABLE head DROP COLUMN renewed")
+            connection.execute("UPDATE alembic_version SET version_num = '0002'")
+        upgrade(database, MIGRATIONS)
+        [refused] = await older.submit([mint(world, 1)])
+        assert isinstance(refused, Rejection)
+        assert "epoch 2" in (older.halted or "")
+        await older.stop()
 
 
 def columns(dsn: str) -> set[tuple[object, ...]]:

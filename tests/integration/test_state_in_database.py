@@ -1,6 +1,7 @@
 """The state in PostgreSQL is what the log replays to, whatever batches it was written in."""
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
@@ -14,21 +15,23 @@ from settlement.ledger.envelope import parse
 from settlement.ledger.execution import Execution
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import leaf_hash
+from settlement.ledger.messages import RevokeKey
 from settlement.ledger.rules import Effects
-from settlement.ledger.state import ROW_TYPES, Key
+from settlement.ledger.state import ROW_TYPES, Key, Offer
 from settlement.ledger.store import LedgerStore
 from settlement.ledger.tables import TABLES
 from settlement.ledger.touched import cited_by
 from settlement.ledger.turn import StoredEntry
-from tests.ledger_model import ORIGIN, World
+from tests.ledger_model import ORIGIN, SDRT, World, bundle, terms
 from tests.market_story_2 import tell_story_2
 from tests.properties.test_settling_machine import Settlement
 
 MIGRATIONS = Path(ledger.__path__[0]) / "migrations"
 
 
-async def write_in_batches(store: LedgerStore, world: World, size: int) -> None:
-    """As the sequencer does it, but at the times of the story."""
+async def write_in_batches(world: World, size: int, *stores: LedgerStore) -> None:
+    """As the sequencers of so many processes do it in turn, but at the times of the story."""
+    turns = itertools.cycle(stores)
     entries = list(world.entries)
     while entries:
         first = 1 if len(entries) == len(world.entries) else size  # a ledger is founded before anybody sends to it
@@ -36,7 +39,7 @@ async def write_in_batches(store: LedgerStore, world: World, size: int) -> None:
         cites = [place for place in range(1, len(envelopes)) if cited_by(envelopes[place : place + 1])]
         first = min([first, *cites])  # whoever cites an entry has its receipt, so that was committed before
         batch, entries, envelopes = entries[:first], entries[first:], envelopes[:first]
-        async with store.turn() as turn:
+        async with next(turns).turn() as turn:
             head = turn.head
             state = await turn.load(ORIGIN, envelopes)
             execution = Execution(ORIGIN, world.origin.public, state, size=head.size, chain=head.chain)
@@ -62,7 +65,7 @@ async def write_in_batches(store: LedgerStore, world: World, size: int) -> None:
                 )
             frontier, rows = head.frontier.extend([entry.leaf for entry in stored])
             await turn.write(stored, rows, state)
-            await turn.move_head(execution.size, batch[-1][0], execution.chain, frontier.to_bytes(), 0)
+            await turn.move_head(batch[-1][0], execution.chain, frontier, 0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1_000])
@@ -70,7 +73,7 @@ async def test_the_story_written_in_batches_of_any_size_is_one_state(database: s
     world = tell_story_2()
     upgrade(database, MIGRATIONS)
     async with LedgerStore.open(database) as store:
-        await write_in_batches(store, world, size)
+        await write_in_batches(world, size, store)
         head = await store.head()
         assert head.size == len(world.entries)
         assert head.chain == world.execution.chain, "what is loaded from the database decides and hashes as in memory"
@@ -84,6 +87,28 @@ async def test_the_story_written_in_batches_of_any_size_is_one_state(database: s
             assert loaded
             stored = await store.pool.fetchval(f"SELECT count(*) FROM {TABLES[row_type].name}")
             assert stored == len(replayed), row_type.__name__
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+async def test_processes_that_write_in_turn_see_what_the_others_changed(database: str, size: int) -> None:
+    """Each keeps the offers and keys that it has read; what is left of a stock is in the effects of an order."""
+    world = World()
+    home, visited = world.admit("alfa", funds=100 * SDRT), world.admit("bravo")
+    offers = [world.publish(visited, terms(bundle(), stock=9)), world.publish(visited, terms(bundle()))]
+    for _ in range(8):
+        for offer in offers:
+            world.request(home, offer)
+    world.must(home, RevokeKey, kid=home.signer.kid)
+    upgrade(database, MIGRATIONS)
+    async with LedgerStore.open(database) as first, LedgerStore.open(database) as second:
+        await write_in_batches(world, size, first, second)
+        assert (await first.head()).chain == world.execution.chain
+        for store in (first, second):
+            async with store.turn() as turn:
+                state = await turn.load(ORIGIN, [parse(raw) for _, raw in world.entries])
+            for row_type in (Key, Offer):
+                for row in state.all(row_type):
+                    assert row == world.state.get(row_type, row.key)
 
 
 def play_markets(number: int) -> list[World]:
@@ -112,6 +137,6 @@ async def test_markets_played_at_random_are_the_same_in_the_database(postgres_se
         postgres_server.create_database(name)
         await asyncio.to_thread(upgrade, postgres_server.dsn(name), MIGRATIONS)
         async with LedgerStore.open(postgres_server.dsn(name)) as store:
-            await write_in_batches(store, world, size)
+            await write_in_batches(world, size, store)
             assert (await store.head()).chain == world.execution.chain
         postgres_server.drop_database(name)
