@@ -1,6 +1,7 @@
 """Benchmarks of the ledger, as a user meets it: over HTTP, signed inside the interval, durable when counted.
 
     make bench                                     # 60 s a row, a million open requests: some ten minutes
+    make bench ARGS="--seconds 300"                # five minutes a row: does it last, does memory stay?
     python -m loadtests.bench --seconds 10 --open-requests 0
 
 Everything is on this machine: PostgreSQL with fsync, two API processes and the generator. Rejections are not counted.
@@ -8,24 +9,28 @@ A table is printed, `build/bench/ledger.json` written.
 """
 
 import asyncio
+import os
 import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 import uvloop
 from rich.table import Table
 
 from landfall.postgres import ensure_server
-from loadtests.cast import admit_cast, make_cast, now_ms, open_pairs
+from landfall.serving import spare_collector
+from loadtests.cast import Actor, admit_cast, make_cast, now_ms, open_pairs
 from loadtests.figures import Figure, console, measured, publish
-from loadtests.generator import Measured, run_requests, run_usage
+from loadtests.generator import Measured, presign, run_presigned, run_requests, run_usage
+from loadtests.memory import MemoryWatch
 from loadtests.nodes import LedgerUnderTest, serve_ledger
 from loadtests.stages import measure_stages
 from settlement.ledger.audit import audit
+from settlement.ledger.client import LedgerClient
 from settlement.ledger.export import write_export
 from settlement.ledger.store import LedgerStore
 
@@ -36,80 +41,77 @@ RECORDS_A_REQUEST, REQUESTS_A_REPORT, PAIRS = 30, 20, 24
 """600 records a report, what fills an entry of realistic records by half."""
 LATENCY_SEQUENCE: Final = 200
 LATENCY_SHARE: Final = 0.8
+PACED_SENDERS: Final = 48
+"""Sequences that may be under way at a fixed rate: more than there ever should be."""
+PRESIGNED_S, PRESIGNED_RATE = 20, 20_000
+"""What is signed beforehand: at 20,000 a second enough for so long, a quarter of a gigabyte."""
 
 
 async def measure_ledger(
-    ledger: LedgerUnderTest, *, seconds: float, operators: int, open_requests: int
+    ledger: LedgerUnderTest, *, seconds: float, operators: int, open_requests: int, postmaster: int
 ) -> list[Figure]:
-    """The rows measured against a running ledger."""
+    """The rows measured against a running ledger; `postmaster`: process id of its PostgreSQL."""
     cast = make_cast(SEED, operators, now_ms())
     rows: list[Figure] = []
-    async with ledger.client() as client:
+    async with ledger.client(PACED_SENDERS) as client:
         console.print(f"admitting {operators} operators, {2 * operators} offers …")
         await admit_cast(client, ledger.issuer, SEED, cast)
-        pairs = await open_pairs(client, SEED, cast, PAIRS, REQUESTS_A_REPORT)
+        pairs = await open_pairs(client, SEED, cast, min(PAIRS, operators), REQUESTS_A_REPORT)
+        spare_collector()
 
-        async def requests(time_s: float, **options: Any) -> Measured:
-            return await run_requests(client, cast, seconds=time_s, sequence=SEQUENCE, senders=SENDERS, **options)
+        async def requests(time_s: float) -> Measured:
+            return await run_requests(client, cast, seconds=time_s, sequence=SEQUENCE, senders=SENDERS)
+
+        async def usage(time_s: float) -> Measured:
+            return await run_usage(
+                client, pairs, seconds=time_s, records=RECORDS_A_REQUEST, senders=min(SENDERS, len(pairs))
+            )
 
         await requests(3)  # warm
         steady = await requests(seconds)
-        rows.append(
-            measured(
-                "transactions, signed one by one",
-                steady.rate,
-                "tx/s",
-                "10,000",
-                f"{steady.rejected} rejected, p99 {steady.percentile(0.99):.3f} s",
-                series=steady.timeline,
-            )
-        )
-        paced = await run_requests(
-            client,
-            cast,
-            seconds=seconds / 2,
-            sequence=LATENCY_SEQUENCE,
-            senders=24,
-            rate=steady.rate * LATENCY_SHARE,
-        )
-        rows.append(
-            measured(
-                "p99 to durable at 80 %",
-                paced.percentile(0.99),
-                "s",
-                "0.5",
-                f"{paced.rate:,.0f} tx/s offered in sequences of {LATENCY_SEQUENCE}, p50 {paced.percentile(0.5):.3f} s",
-            )
-        )
-        usage = await run_usage(client, pairs, seconds=seconds, records=RECORDS_A_REQUEST, senders=SENDERS)
-        rows.append(
-            measured(
-                "usage records",
-                usage.units / usage.seconds,
-                "records/s",
-                "40,000",
-                f"{RECORDS_A_REQUEST * REQUESTS_A_REPORT} a report, {usage.rejected} rejected, "
-                f"p99 {usage.percentile(0.99):.3f} s",
-            )
-        )
+        rows.append(_transactions("transactions, signed one by one", steady, "12,000", _told(steady)))
+        rows.append(await _measure_paced(client, cast, seconds / 2, steady.rate * LATENCY_SHARE))
+        rows.append(_records("usage records", await usage(seconds)))
+        prepared = presign(client, cast, int(min(seconds, PRESIGNED_S) * PRESIGNED_RATE), SEQUENCE)
+        before = await run_presigned(client, prepared, senders=SENDERS)
+        rows.append(_transactions("transactions, signed beforehand", before, "20,000", _told(before)))
         if open_requests:
             console.print(f"opening {open_requests:,} requests …")
             filled = 0
             while filled < open_requests:
                 filled += (await requests(min(60.0, (open_requests - filled) / steady.rate + 0.2))).accepted
                 console.print(f"  {filled:,}")
-            late = await requests(seconds)
-            rows.append(
-                measured(
-                    "transactions with a million open" if open_requests == 10**6 else "transactions, many open",
-                    late.rate,
-                    "tx/s",
-                    "within 20 %",
-                    f"{100 * late.rate / steady.rate:.0f} % of the first, p99 {late.percentile(0.99):.3f} s, "
-                    f"{filled:,} open",
-                )
-            )
+            roots = {"API": ledger.pid, "PostgreSQL": postmaster, "generator": os.getpid()}
+            many = "a million" if open_requests == 10**6 else f"{open_requests:,}"
+            async with MemoryWatch(roots) as memory:
+                late = await requests(seconds)
+            share = f"{100 * late.rate / steady.rate:.0f} % of the first, {_told(late)}; {memory}"
+            rows.append(_transactions(f"transactions, {many} open", late, "12,000", share))
+            async with MemoryWatch(roots) as memory:
+                used = await usage(seconds)
+            rows.append(_records(f"usage records, {many} open", used, f"; {memory}"))
     return rows
+
+
+def _told(run: Measured) -> str:
+    return f"{run.rejected} rejected, p50 {run.percentile(0.5):.3f} s, p99 {run.percentile(0.99):.3f} s"
+
+
+def _transactions(name: str, run: Measured, target: str, note: str) -> Figure:
+    return measured(name, run.rate, "tx/s", target, note, series=run.timeline)
+
+
+def _records(name: str, run: Measured, more: str = "") -> Figure:
+    note = f"{RECORDS_A_REQUEST * REQUESTS_A_REPORT} a report, {_told(run)}{more}"
+    return measured(name, run.units / run.seconds, "records/s", "70,000", note)
+
+
+async def _measure_paced(client: LedgerClient, cast: list[Actor], seconds: float, rate: float) -> Figure:
+    paced = await run_requests(
+        client, cast, seconds=seconds, sequence=LATENCY_SEQUENCE, senders=PACED_SENDERS, rate=rate
+    )
+    note = f"{paced.rate:,.0f} tx/s offered in sequences of {LATENCY_SEQUENCE}, p50 {paced.percentile(0.5):.3f} s"
+    return measured("p99 to durable at 80 %", paced.percentile(0.99), "s", "0.5", note)
 
 
 async def measure_audit(ledger: LedgerUnderTest, folder: Path, live: float) -> list[Figure]:
@@ -146,10 +148,10 @@ def measure_pgbench(dsn: str, seconds: int) -> list[Figure]:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Length of each steady measurement.")] = 60,
-    operators: Annotated[int, typer.Option(help="Operators that trade.")] = 1000,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each steady measurement.")] = 60,
+    operators: Annotated[int, typer.Option(min=2, help="Operators that trade.")] = 1000,
     open_requests: Annotated[int, typer.Option(help="Open requests of the second run; 0: no second run.")] = 10**6,
-    workers: Annotated[int, typer.Option(help="API processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="API processes.")] = 2,
     output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench/ledger.json"),
 ) -> None:
     """Measure the ledger on this machine and print a table."""
@@ -162,7 +164,13 @@ def main(
             rows: list[Figure] = []
             with serve_ledger(folder / "node", server.dsn("ledger"), workers=workers) as ledger:
                 rows += uvloop.run(
-                    measure_ledger(ledger, seconds=seconds, operators=operators, open_requests=open_requests)
+                    measure_ledger(
+                        ledger,
+                        seconds=seconds,
+                        operators=operators,
+                        open_requests=open_requests,
+                        postmaster=server.pid,
+                    )
                 )
                 rows += asyncio.run(measure_audit(ledger, folder / "export", rows[0].value))
             server.create_database("stages")

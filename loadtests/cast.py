@@ -50,11 +50,14 @@ class Actor(Struct):
 
 
 class Pair(Struct):
-    """A visited operator, a home operator, and the active metered requests between them."""
+    """A visited operator, a home operator, and the active metered requests between them.
+
+    `requests`: the number of the last usage group of each.
+    """
 
     visited: Actor
     home: Actor
-    requests: list[UUID]
+    requests: dict[UUID, int]
     activated_minute: int
 
 
@@ -168,7 +171,7 @@ async def open_pairs(ledger: LedgerClient, seed: int, cast: Sequence[Actor], pai
             ledger,
             [visited.signer.sign(make(ActivateRequest, request=message.id, at=minute)) for message in placed],
         )
-        opened.append(Pair(visited, home, [message.id for message in placed], minute))
+        opened.append(Pair(visited, home, dict.fromkeys((message.id for message in placed), 0), minute))
     return opened
 
 

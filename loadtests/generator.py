@@ -13,7 +13,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
-from uuid import UUID
 
 from msgspec import Struct, field
 
@@ -38,6 +37,17 @@ class Measured(Struct, kw_only=True):
     units: int = 0
     latencies: list[tuple[float, int]] = field(default_factory=list)
     timeline: dict[int, int] = field(default_factory=dict)
+
+    def note(self, begin: float, due: float, done: tuple[int, int, int]) -> None:
+        """Count a sequence that has just been answered: (accepted, rejected, units), due at `due`."""
+        now = time.perf_counter()
+        accepted, rejected, units = done
+        self.accepted += accepted
+        self.rejected += rejected
+        self.units += units
+        self.latencies.append((now - due, accepted))
+        second = int((now - begin) / SAMPLE_SECOND_S)
+        self.timeline[second] = self.timeline.get(second, 0) + accepted
 
     @property
     def rate(self) -> float:
@@ -71,14 +81,7 @@ async def run(work: Work, *, seconds: float, senders: int, per_second: float | N
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
             if due - begin >= seconds:
                 return
-            accepted, rejected, units = await work(sender)
-            done = time.perf_counter()
-            measured.accepted += accepted
-            measured.rejected += rejected
-            measured.units += units
-            measured.latencies.append((done - due, accepted))
-            second = int((done - begin) / SAMPLE_SECOND_S)
-            measured.timeline[second] = measured.timeline.get(second, 0) + accepted
+            measured.note(begin, due, await work(sender))
 
     await asyncio.gather(*(send(sender) for sender in range(senders)))
     measured.seconds = time.perf_counter() - begin
@@ -95,35 +98,59 @@ async def run_requests(
     rate: float | None = None,
 ) -> Measured:
     """Individually signed requests between operators drawn at random, in sequences of `sequence`."""
-    actors = len(cast)
 
     async def work(_sender: int) -> tuple[int, int, int]:
-        ends, expires = now_ms() + 5 * DAY_MS, now_ms() + EXPIRY_MS
-        envelopes = []
-        for _ in range(sequence):
-            place, distance = int(random.random() * actors), 1 + int(random.random() * (actors - 1))
-            home, visited = cast[place], cast[place - distance]
-            message = PlaceRequest(
-                id=new_id(),
-                aud=ledger.origin,
-                exp=expires,
-                offer=visited.bundle,
-                user_id=f"{random.getrandbits(128):032x}",
-                delivery_key=home.seal_key,
-                escrow=PRICE,
-                ends=ends,
-            )
-            envelopes.append(home.signer.sign(message))
-        return await _count(ledger, envelopes, 1)
+        return await _count(ledger, sign_requests(ledger.origin, cast, sequence), 1)
 
     return await run(work, seconds=seconds, senders=senders, per_second=rate / sequence if rate else None)
+
+
+def sign_requests(origin: str, cast: Sequence[Actor], count: int) -> list[bytes]:
+    """So many requests between operators drawn at random, each signed by its own sender."""
+    actors = len(cast)
+    ends, expires = now_ms() + 5 * DAY_MS, now_ms() + EXPIRY_MS
+    envelopes = []
+    for _ in range(count):
+        place, distance = int(random.random() * actors), 1 + int(random.random() * (actors - 1))
+        home, visited = cast[place], cast[place - distance]
+        message = PlaceRequest(
+            id=new_id(),
+            aud=origin,
+            exp=expires,
+            offer=visited.bundle,
+            user_id=f"{random.getrandbits(128):032x}",
+            delivery_key=home.seal_key,
+            escrow=PRICE,
+            ends=ends,
+        )
+        envelopes.append(home.signer.sign(message))
+    return envelopes
+
+
+def presign(ledger: LedgerClient, cast: Sequence[Actor], count: int, sequence: int) -> list[list[bytes]]:
+    """Sequences of requests signed before the clock runs; they are valid for EXPIRY_MS."""
+    return [sign_requests(ledger.origin, cast, sequence) for _ in range(count // sequence)]
+
+
+async def run_presigned(ledger: LedgerClient, sequences: list[list[bytes]], *, senders: int) -> Measured:
+    """Send what `presign` made, until all of it is answered."""
+    left = iter(sequences)
+    measured, begin = Measured(), time.perf_counter()
+
+    async def send() -> None:
+        for envelopes in left:
+            due = time.perf_counter()
+            measured.note(begin, due, await _count(ledger, envelopes, 1))
+
+    await asyncio.gather(*(send() for _ in range(senders)))
+    measured.seconds = time.perf_counter() - begin
+    return measured
 
 
 async def run_usage(
     ledger: LedgerClient, pairs: Sequence[Pair], *, seconds: float, records: int, senders: int, reports: int = 4
 ) -> Measured:
     """Signed usage reports: `records` records for each request of a pair in one report, `reports` reports in a call."""
-    sequences = dict.fromkeys((request for pair in pairs for request in pair.requests), 0)
     turns = [0] * senders
 
     async def work(sender: int) -> tuple[int, int, int]:
@@ -132,21 +159,21 @@ async def run_usage(
         for _ in range(reports):
             pair = own[turns[sender] % len(own)]
             turns[sender] += 1
-            envelopes.append(_report(ledger, pair, sequences, records))
+            envelopes.append(_report(ledger, pair, records))
         return await _count(ledger, envelopes, records * len(pairs[0].requests))
 
     return await run(work, seconds=seconds, senders=senders)
 
 
-def _report(ledger: LedgerClient, pair: Pair, sequences: dict[UUID, int], records: int) -> bytes:
+def _report(ledger: LedgerClient, pair: Pair, records: int) -> bytes:
     groups = []
     for request in pair.requests:
-        sequences[request] += 1
+        pair.requests[request] += 1
         used = tuple(
             UsageRecord("data", pair.activated_minute + 1, 120, 60, random.randrange(1, 200_000), PLMN)
             for _ in range(records)
         )
-        groups.append(UsageGroup(request, sequences[request], used))
+        groups.append(UsageGroup(request, pair.requests[request], used))
     message = ReportUsage(id=new_id(), aud=ledger.origin, exp=now_ms() + EXPIRY_MS, groups=tuple(groups))
     return pair.visited.signer.sign(message)
 
