@@ -40,15 +40,18 @@ class RequestController(Controller):
 
         Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/requests?role=visited&state=requested'`
         """
-        rows = await list_requests(
-            node.store.pool,
-            request.user.operator,
-            side=role,
-            state=state_,
-            offer=offer,
-            after=after,
-            limit=limit + 1,
-        )
+        try:
+            rows = await list_requests(
+                node.store.pool,
+                request.user.operator,
+                side=role,
+                state=state_,
+                offer=offer,
+                after=after,
+                limit=limit + 1,
+            )
+        except LookupError as error:
+            raise ProblemError("not-found", str(error)) from None
         return to_page(rows, limit, lambda row: row.id)
 
     @get("/{request_id:uuid}", summary="One request")

@@ -54,8 +54,9 @@ class Execution:
     def _decide(self, envelope: Envelope, time: int) -> Effects | Rejection:
         if self.size == 0:
             return rules.found(envelope, origin=self.origin, public=self.public, time=time)
-        if isinstance(envelope.message, StateDigest):
-            return self._check_digest(envelope, envelope.message)
+        message = envelope.message
+        if type(message) is StateDigest:
+            return self._check_digest(envelope, message)
         return rules.decide(envelope, origin=self.origin, time=time, state=self.state)
 
     def _check_digest(self, envelope: Envelope, message: StateDigest) -> Effects | Rejection:

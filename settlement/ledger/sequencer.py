@@ -48,8 +48,8 @@ MAX_BATCH: Final = 2_000
 """Envelopes in one commit: some 60 ms of work here, so that nobody waits long behind it."""
 MAX_QUEUED: Final = 20_000
 """Envelopes that may wait in one process: about two seconds of work; past that callers are told to come back."""
-VERIFY_AT_ONCE: Final = 8
-"""Signatures verified before the event loop gets a turn: 0.3 ms, as the turn under way waits for it at every answer of
+VERIFY_AT_ONCE: Final = 16
+"""Signatures verified before the event loop gets a turn: 0.5 ms, as the turn under way waits for it at every answer of
 the database, and with it everybody who waits for the lock."""
 MAX_KEYS: Final = 100_000
 """Public keys kept by name; a kid is its key's hash, so what is kept can never become wrong."""

@@ -190,8 +190,6 @@ requests = Table(
     Column("payload", Text),
     Column("cause", Text),
     Column("cumulative", JSONB),
-    Index("requests_by_home", "home", "id"),
-    Index("requests_by_visited", "visited", "id"),
     Index("requests_by_payload", "payload", postgresql_where=text("payload IS NOT NULL")),
     postgresql_with=HOT,
 )

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from settlement.ledger.api import Entry, History, OperatorView, Page, Path, Proof
+from settlement.ledger.api import Entry, History, OperatorView, Page, Path, Problem, Proof
 from settlement.ledger.client import message_of
 from settlement.ledger.log import leaf_data
 from settlement.ledger.merkle import inclusion_proof, leaf_hash, root, verify_inclusion
@@ -95,12 +95,14 @@ async def test_listings_come_in_pages_without_gap_or_repetition(ledger: LedgerWo
         ids = sorted(message.id for message in offers)
         expected = [ids[0:2], ids[2:4], ids[4:]]
         assert await pages(home, Path.OFFERS, Offer, publisher=visited.id) == expected
-        ids = sorted(order.id for order in orders)
+        ids = [order.id for order in orders]  # in the log's order
         assert await pages(home, Path.REQUESTS, Request) == [ids[0:2], ids[2:4], ids[4:]]
         assert await pages(visited, Path.REQUESTS, Request, role="visited") == [ids[0:2], ids[2:4], ids[4:]]
         assert await pages(visited, Path.REQUESTS, Request, role="home") == [[]]
         assert await pages(home, Path.REQUESTS, Request, state="active") == [[]]
         assert await pages(home, Path.REQUESTS, Request, offer=str(offers[1].id)) == [[]]
+        strange = await home.get(Path.REQUESTS, after=str(offers[0].id))
+        assert (strange.status_code, decode(strange, Problem).code) == (404, "not-found")
         entries = [index for page in await pages(visited, Path.ENTRIES, Entry) for index in page]
         assert entries == sorted(set(entries))
         assert len(entries) == 12  # admission, seal key, five offers, five requests on them

@@ -123,7 +123,7 @@ def authorise(envelope: Envelope, ledger: Ledger, time: int, state: State) -> Co
         raise Refused("unknown-key", f"no operator has the key {envelope.kid}")
     if key.until is not None and time >= key.until:
         raise Refused("key-not-valid", f"the key {key.kid} of {key.operator} ended at {key.until}")
-    recovering = isinstance(message, Recover | RevokeKey)
+    recovering = type(message) in (Recover, RevokeKey)
     if key.purpose != "sign" and not (key.purpose == "recovery" and recovering):
         raise Refused("key-not-valid", f"the key {key.kid} of {key.operator} is a {key.purpose} key")
     sender = state.get(Operator, key.operator)
