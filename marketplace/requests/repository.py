@@ -14,15 +14,20 @@ from settlement.ledger.state import Request, RequestState
 
 Side = Literal["home", "visited"]
 
-_PLACED: Final = "entries JOIN requests ON requests.id = entries.id AND requests.home = entries.sender"
-"""Requests with the entries that placed them; another sender's entry may have the same id."""
+_PLACED: Final = """
+entries CROSS JOIN LATERAL
+(SELECT * FROM requests WHERE requests.id = entries.id AND requests.home = entries.sender OFFSET 0) AS request
+"""
+"""Requests with the entries that placed them; another sender's entry may have the same id. OFFSET keeps the planner from
+joining first: it thinks that few would be left, and would fetch and sort all that an operator ever sent.
+"""
 _ONE: Final = f"SELECT {columns_of(Request)} FROM requests WHERE id = $1 AND (home = $2 OR visited = $2)"  # noqa: S608
 _PLACE: Final = f'SELECT "index" FROM {_PLACED} WHERE entries.id = $1 AND $2 IN (home, visited)'  # noqa: S608
 
 
 def _of(party: Literal["sender", "counterparty"]) -> str:
     return f"""
-    (SELECT "index", requests.* FROM {_PLACED}
+    (SELECT "index", request.* FROM {_PLACED}
      WHERE entries.{party} = $1 AND "index" > $2
        AND ($4::text IS NULL OR state = $4) AND ($5::uuid IS NULL OR offer = $5)
      ORDER BY "index" LIMIT $3)
