@@ -18,8 +18,9 @@ _PLACED: Final = """
 entries CROSS JOIN LATERAL
 (SELECT * FROM requests WHERE requests.id = entries.id AND requests.home = entries.sender OFFSET 0) AS request
 """
-"""Requests with the entries that placed them; another sender's entry may have the same id. OFFSET keeps the planner from
-joining first: it thinks that few would be left, and would fetch and sort all that an operator ever sent.
+"""Requests with the entries that placed them; another sender's entry may have the same id.
+
+OFFSET keeps the planner from joining first: it thinks that few would be left, and would sort all that an operator sent.
 """
 _ONE: Final = f"SELECT {columns_of(Request)} FROM requests WHERE id = $1 AND (home = $2 OR visited = $2)"  # noqa: S608
 _PLACE: Final = f'SELECT "index" FROM {_PLACED} WHERE entries.id = $1 AND $2 IN (home, visited)'  # noqa: S608

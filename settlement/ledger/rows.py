@@ -82,7 +82,7 @@ MUTABLE: Final[dict[type[Row], tuple[str, ...]]] = {
 """Fields that a rule may change; the others stand from the row's making."""
 OPTIONAL: Final[dict[type[Row], str]] = {Offer: "deal", Request: "cumulative"}
 """A row's last field, where it is UNSET unless version 2 of the rules needs it; its column then has no value."""
-KEPT: Final = (Operator, Key, Offer)
+KEPT: Final = (Ledger, Operator, Key, Offer)
 """Row types that many transactions read and few change."""
 MOST_KEPT: Final = 50_000
 """Rows kept of a type, some 50 MB of offers at most; when it is reached, keeping starts anew."""

@@ -46,7 +46,12 @@ class LedgerStore:
     async def open(cls, dsn: str, *, connections: int = 10) -> AsyncIterator["LedgerStore"]:
         """Connect; the tables must be there. `connections`: at most, for this process."""
         pool = await asyncpg.create_pool(
-            dsn, min_size=2, max_size=connections, init=_prepare_connection, server_settings=_SESSION
+            dsn,
+            min_size=2,
+            max_size=connections,
+            init=_prepare_connection,
+            server_settings=_SESSION,
+            connection_class=_Connection,
         )
         try:
             yield cls(pool)
@@ -146,6 +151,13 @@ _BARRIER: Final = "SELECT pg_logical_emit_message(true, 'landfall', '')"
 _LEAVES: Final = 'SELECT leaf FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
 _TREE: Final = 'SELECT hash FROM tree WHERE level = $1 AND "index" >= $2 AND "index" < $3 ORDER BY "index"'
 _ENVELOPES: Final = 'SELECT time, envelope FROM entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index"'
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg tells no types
+    """One that is given back as it is: nothing here outlives a transaction but a listener, which takes itself away."""
+
+    def get_reset_query(self) -> str:
+        return ""
 
 
 def _head(row: asyncpg.Record | None) -> Head:

@@ -206,9 +206,8 @@ class Turn:
         done = await self._connection.execute(
             _MOVE_HEAD, head.size, time, chain, frontier.to_bytes(), digested, renewed, head.epoch
         )
-        if done != "UPDATE 1":
+        if done != "SELECT 1":
             raise Fenced(f"epoch {head.epoch} of the ledger ended while an entry was being written")
-        await self._connection.execute("SELECT pg_notify('landfall_head', $1)", str(head.size))
         return head
 
     async def _read_cited(self, indices: set[int]) -> dict[int, tuple[int, bytes]]:
@@ -232,6 +231,9 @@ def _quoted(columns: Iterable[str]) -> str:
 _ENTRY_COLUMNS: Final = [column.name for column in entries_table.columns]
 _EARLIER: Final = f"SELECT {_quoted(_ENTRY_COLUMNS)} FROM entries WHERE id = ANY($1)"  # noqa: S608
 _CITED: Final = 'SELECT "index", time, envelope FROM entries WHERE "index" = ANY($1)'
-_MOVE_HEAD: Final = (
-    "UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5, renewed = $6 WHERE epoch = $7"
-)
+_MOVE_HEAD: Final = """
+WITH moved AS (
+    UPDATE head SET size = $1, time = $2, chain = $3, frontier = $4, digested = $5, renewed = $6 WHERE epoch = $7
+    RETURNING size
+) SELECT pg_notify('landfall_head', size::text) FROM moved
+"""
