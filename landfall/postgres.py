@@ -69,6 +69,10 @@ _PARAMETERS = {
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "max_connections": "200",
+    # What leaves the buffers is written by the background writer, not by the one who commits and holds the ledger's lock.
+    "bgwriter_delay": "50ms",
+    "bgwriter_lru_maxpages": "1000",
+    "bgwriter_lru_multiplier": "4",
     "jit": "off",  # our statements are short; compiling them costs more than running them
 }
 

@@ -3,14 +3,12 @@
     async with MemoryWatch({"API": node_pid, "PostgreSQL": postmaster_pid}) as memory:
         …                                    # the run
     memory.growth_mib                        # over the second half of the run, all together
-    memory.series                            # {second: MiB}
 
 What processes share (PostgreSQL's buffers) counts once: a process has its share of each page (PSS).
 """
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
@@ -25,7 +23,8 @@ class MemoryWatch:
     """Samples of the memory of processes and all below them. `roots`: process ids by name."""
 
     def __init__(self, roots: Mapping[str, int]) -> None:
-        self.series: dict[int, int] = {}
+        self.totals: list[float] = []
+        """MiB of all of them, at each look."""
         self.first: dict[str, float] = {}
         self.last: dict[str, float] = {}
         self._roots = roots
@@ -46,19 +45,17 @@ class MemoryWatch:
     @property
     def growth_mib(self) -> float:
         """MiB that were added between the middle and the end of what was watched."""
-        seconds = sorted(self.series)
-        return self.series[seconds[-1]] - self.series[seconds[len(seconds) // 2]] if seconds else 0.0
+        return self.totals[-1] - self.totals[len(self.totals) // 2] if self.totals else 0.0
 
     def __str__(self) -> str:
         parts = [f"{name} {self.first[name]:,.0f} → {now:,.0f}" for name, now in self.last.items()]
         return f"MiB: {', '.join(parts)}; {self.growth_mib:+,.0f} in its second half"
 
     async def _watch(self) -> None:
-        begin = time.monotonic()
         while True:
             self.last = await asyncio.to_thread(_read, self._roots)
             self.first = self.first or self.last
-            self.series[int(time.monotonic() - begin)] = round(sum(self.last.values()))
+            self.totals.append(sum(self.last.values()))
             await asyncio.sleep(EVERY_S)
 
 
