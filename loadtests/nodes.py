@@ -1,18 +1,10 @@
-"""A ledger of its own for a load test: embedded PostgreSQL, a founded log, API processes; all gone at the end."""
+"""A ledger of its own for a load test: a founded log and its API processes, in an empty database; gone at the end."""
 
-import base64
-import os
 import secrets
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from msgspec import Struct
 
@@ -23,10 +15,9 @@ from settlement.ledger.envelope import Signer
 from settlement.ledger.keys import to_base64url
 from settlement.ledger.messages import Party
 from settlement.ledger.note import VerifierKey
+from simulator.processes import draw_settings, find_free_port, serve_node
 
 ORIGIN: Final = "ledger.example/load-test"
-START_S: Final = 60
-STOP_S: Final = 30
 
 
 class LedgerUnderTest(Struct, frozen=True):
@@ -45,18 +36,9 @@ class LedgerUnderTest(Struct, frozen=True):
 
 @contextmanager
 def serve_ledger(folder: Path, database_url: str, *, workers: int) -> Iterator[LedgerUnderTest]:
-    """Found a ledger in the empty database `database_url` and serve it by `workers` processes. Raises RuntimeError."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    environment = {
-        **os.environ,
-        "LANDFALL_DATA_DIR": str(folder),
-        "LANDFALL_DATABASE_URL": database_url,
-        "LANDFALL_KEK": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "LANDFALL_PORT": str(port),
-        "LANDFALL_WORKERS": str(workers),
-        "LANDFALL_LOG_LEVEL": "warning",
-    }
+    """Found a ledger in the empty database `database_url` and serve it by `workers` processes. Raises NodeError."""
+    port = find_free_port()
+    settings = {**draw_settings(folder, database_url, port=port), "LANDFALL_WORKERS": str(workers)}
     issuer, recovery = Signer(secrets.token_bytes(32)), Signer(secrets.token_bytes(32))
     party = Party(
         id="issuer",
@@ -66,30 +48,6 @@ def serve_ledger(folder: Path, database_url: str, *, workers: int) -> Iterator[L
         key=to_base64url(issuer.public),
         recovery_key=to_base64url(recovery.public),
     )
-    log = VerifierKey.parse(initialise(read_settings(environment), ORIGIN, party))
-    url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen([sys.executable, "-m", "landfall", "serve", "--role", "ledger"], env=environment)
-    try:
-        _await_ready(process, url)
-        yield LedgerUnderTest(url, log, issuer, database_url, process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"the ledger ended with status {process.returncode} before it was ready")
-        try:
-            with urlopen(f"{url}/health/ready", timeout=2) as answer:  # noqa: S310 - our own address
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.1)
-    raise RuntimeError(f"the ledger at {url} was not ready within {START_S} s")
+    log = VerifierKey.parse(initialise(read_settings(settings), ORIGIN, party))
+    with serve_node("ledger", settings, port=port) as node:
+        yield LedgerUnderTest(node.url, log, issuer, database_url, node.process.pid)

@@ -30,6 +30,7 @@ from loadtests.load.run import LOOPBACK, run_load, start_workers
 from loadtests.load.target import Elsewhere, Target, join_target, start_target
 from settlement.ledger.client import Rejected, Unreachable
 from settlement.ledger.trust import Untrusted
+from simulator.processes import find_free_port
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ def run(
                 )
             told.print(f"{users} users, {workers + remote_workers} workers, {seconds:.0f} s …")
             result = await run_load(
-                plan, folder, tell=told.print, host=bind, port=port or _free_port(), remote=remote_workers
+                plan, folder, tell=told.print, host=bind, port=port or find_free_port(), remote=remote_workers
             )
         result.write(folder / "load.json")
         if result.passed:
@@ -215,12 +216,6 @@ def check(
     if finding.faults:
         raise typer.Exit(FAILED)
     told.print(f"{finding.acknowledged:,} acknowledged transactions are in the log, each once, each proven.")
-
-
-def _free_port() -> int:
-    from simulator.processes import find_free_ports
-
-    return find_free_ports(1)[0]
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -7,7 +7,6 @@ to software cards in phones, in this process. Both operators are admitted by the
 """
 
 import asyncio
-import base64
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,7 +37,7 @@ from simcard.uicc import personalise
 from simulator.card_book import close_with_luhn
 from simulator.field import Field, Network
 from simulator.hlr import EmbeddedHlr
-from simulator.processes import HOST, Nodes, find_free_ports
+from simulator.processes import HOST, Nodes, draw_settings, find_free_port
 from simulator.smsc import Smsc
 
 PLMN: Final = "25099"
@@ -63,15 +62,9 @@ async def open_home(
         carrier = f'[carrier]\nurl = "smpp://ota@{HOST}:{smpp}"\n'
         made = []
         for name, more in ((f"home-{mark}", carrier), (f"insurer-{mark}", "")):
-            port = find_free_ports(1)[0]
+            port = find_free_port()
             server.create_database(name)
-            settings = {
-                "LANDFALL_DATA_DIR": str(folder / name),
-                "LANDFALL_DATABASE_URL": server.dsn(name),
-                "LANDFALL_KEK": base64.b64encode(secrets.token_bytes(32)).decode(),
-                "LANDFALL_PORT": str(port),
-                "LANDFALL_LOG_LEVEL": "warning",
-            }
+            settings = draw_settings(folder / name, server.dsn(name), port=port)
             party, token = await asyncio.to_thread(_found, settings, name, ledger, more, password)
             await issuer.submit(issuer.make(Admit, party=party))
             nodes.start(name, ["serve", "--role", "operator"], settings, port=port)

@@ -13,13 +13,9 @@ Every operator a test asks for is new, so tests share one ledger and do not meet
 """
 
 import asyncio
-import base64
 import itertools
 import os
 import secrets
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -53,9 +49,9 @@ from settlement.ledger.messages import (
 )
 from settlement.ledger.note import VerifierKey
 from settlement.usage.tariff import Bundle, Tariff
+from simulator.processes import Node, draw_settings, find_free_port, serve_node
 
 ORIGIN = "ledger.example/test"
-START_S = 60
 DAY_MS = 86_400_000
 PRICE = 1_000_000
 """Of the offers that `publish` makes, micro-SDRt."""
@@ -146,18 +142,17 @@ class LedgerWorld:
 
     def __init__(
         self,
-        url: str,
         vkey: str,
         issuer: Keys,
         settings: Settings,
-        process: subprocess.Popen[bytes],
+        node: Node,
         environment: dict[str, str],
     ) -> None:
-        self.url = url
+        self.url = node.url
         self.log = VerifierKey.parse(vkey)
         self.issuer = issuer
         self.settings = settings
-        self.process = process
+        self.node = node
         self.environment = environment
         self._names = (f"op-{number:04d}" for number in itertools.count(1))
 
@@ -197,57 +192,17 @@ def start_ledger(
 
     `database_url`: an empty database; None starts an embedded server in `folder`.
     """
+    port = find_free_port()
     environment = {
         **os.environ,
-        "LANDFALL_DATA_DIR": str(folder),
-        "LANDFALL_DATABASE_URL": database_url or "",
-        "LANDFALL_KEK": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "LANDFALL_PORT": str(free_port()),
+        **draw_settings(folder, database_url or "", port=port),
         "LANDFALL_WORKERS": str(workers),
-        "LANDFALL_LOG_LEVEL": "warning",
     }
     settings = read_settings(environment)
     issuer = Keys()
     vkey = initialise(settings, ORIGIN, issuer.party("issuer", "issuer"), parameters)
-    url = f"http://{settings.host}:{settings.port}"
-    with serve_ledger(environment, url) as process:
-        yield LedgerWorld(url, vkey, issuer, settings, process, environment)
-
-
-@contextmanager
-def serve_ledger(environment: dict[str, str], url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`landfall serve --role ledger` as a process of its own, ready to answer."""
-    command = [sys.executable, "-c", "from marketplace.cli import serve; serve()", "--role", "ledger"]
-    process = subprocess.Popen(command, env=environment)
-    try:
-        wait_until_ready(url, process)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the node ended with status {process.returncode}"
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"the node was not ready within {START_S} s")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    with serve_node("ledger", environment, port=port) as node:
+        yield LedgerWorld(vkey, issuer, settings, node, environment)
 
 
 def fresh_database(server: Server) -> str:

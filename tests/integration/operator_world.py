@@ -8,12 +8,9 @@ network and five profiles; the service provider sells codes. What they say to ea
 """
 
 import asyncio
-import base64
 import logging
 import os
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -42,8 +39,9 @@ from simulator.demo.billing import PhoneBill
 from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import EmbeddedHlr
+from simulator.processes import HOST, Node, draw_settings, find_free_port, start_node, wait_ready
 from simulator.smsc import Faults, Smsc
-from tests.integration.ledger_world import LedgerWorld, free_port, make_terms, wait_until_ready
+from tests.integration.ledger_world import LedgerWorld, make_terms
 
 ICCID, MSISDN = "8970199000000000017", "+79991234567"
 SENDER = "70250"  # of the home operator's account at the centre
@@ -62,35 +60,29 @@ class NodeProcess:
 
     id: str
     environment: dict[str, str]
-    url: str
+    port: int
     api: httpx.AsyncClient
-    process: subprocess.Popen[bytes] | None = None
+    node: Node | None = None
 
-    def start(self, *, wait: bool = True) -> None:
-        command = [sys.executable, "-c", "from marketplace.cli import serve; serve()", "--role", "operator"]
-        self.process = subprocess.Popen(command, env=self.environment)
-        if wait:
-            self.await_ready()
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
 
-    def await_ready(self) -> None:
-        assert self.process is not None
-        wait_until_ready(self.url, self.process)
+    def start(self) -> None:
+        self.node = start_node(self.id, ["serve", "--role", "operator"], self.environment, port=self.port)
+
+    async def await_ready(self) -> None:
+        assert self.node is not None
+        await wait_ready([self.node])
 
     def kill(self) -> None:
         """As a power cut does."""
-        assert self.process is not None
-        for child in _children(self.process.pid):
-            os.kill(child, 9)
-        self.process.kill()
-        self.process.wait()
+        assert self.node is not None
+        self.node.kill()
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        if self.node is not None:
+            self.node.stop()
 
     async def get(self, path: str, **params: Any) -> Any:
         return _read(await self.api.get(path, params=params))
@@ -156,7 +148,7 @@ async def open_world(
     home_network = field.add_network(Network(HOME_PLMN, "Home", EmbeddedHlr()))
     field.add_network(Network(VISITED_PLMN, "Visited", hlr))
     phone = await _add_phone(field, home_network)
-    field_url, visited_port = f"http://127.0.0.1:{free_port()}", free_port()
+    field_url, visited_port = f"http://127.0.0.1:{find_free_port()}", find_free_port()
     access = {
         VISITED_PLMN: NetworkAccess(secret, f"http://127.0.0.1:{visited_port}/webhooks/registrations", secret),
     }
@@ -171,14 +163,14 @@ async def open_world(
             smsc_port = await stack.enter_async_context(smsc.serve("127.0.0.1", 0))
             carrier = f'[carrier]\nurl = "smpp://ota@127.0.0.1:{smsc_port}"\nsender = "{SENDER}"\n'
         if bill is not None:
-            bill_port = free_port()
+            bill_port = find_free_port()
             await stack.enter_async_context(serve_field(bill.app(), "127.0.0.1", bill_port))
             carrier += f'[billing]\nurl = "http://127.0.0.1:{bill_port}{BILL_PATH}"\n'
         app = create_field_app(field, carrier_secret=secret[:SMPP_PASSWORD], access=access)
         await stack.enter_async_context(serve_field(app, "127.0.0.1", int(field_url.rsplit(":", 1)[1])))
         nodes = []
         for name, more, port in (("home", carrier, 0), ("visited", network, visited_port), ("provider", "", 0)):
-            node = await found_node(ledger, server, folder, f"{name}-{mark}", more, secret, port or free_port())
+            node = await found_node(ledger, server, folder, f"{name}-{mark}", more, secret, port or find_free_port())
             stack.push_async_callback(node.api.aclose)
             stack.push_async_callback(asyncio.to_thread, node.stop)
             nodes.append(node)
@@ -189,9 +181,9 @@ async def open_world(
             if minted:
                 await issuer.submit(issuer.make(Mint, to=nodes[0].id, amount=minted, deposit=deposit))
         for node in nodes:
-            node.start(wait=False)
+            node.start()
         for node in nodes:
-            await asyncio.to_thread(node.await_ready)
+            await node.await_ready()
         world = OperatorWorld(ledger, nodes[0], nodes[1], nodes[2], phone, hlr)
         await _stock(world)
         yield world
@@ -202,14 +194,7 @@ async def found_node(
 ) -> NodeProcess:
     database = name.replace("-", "_")
     server.create_database(database)
-    environment = {
-        **os.environ,
-        "LANDFALL_DATA_DIR": str(folder / name),
-        "LANDFALL_DATABASE_URL": server.dsn(database),
-        "LANDFALL_KEK": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "LANDFALL_PORT": str(port),
-        "LANDFALL_LOG_LEVEL": "warning",
-    }
+    environment = {**os.environ, **draw_settings(folder / name, server.dsn(database), port=port)}
     settings = read_settings(environment)
     configuration = (
         f'id = "{name}"\nname = "{name.title()}"\ncountry = "DE"\n'
@@ -224,9 +209,9 @@ async def found_node(
     async with ledger.issuer_client() as issuer:
         await issuer.submit(issuer.make(Admit, party=party))
     token = (settings.data_dir / TOKEN_FILE).read_text()
-    url = f"http://127.0.0.1:{port}"
-    api = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30)
-    return NodeProcess(name, environment, url, api)
+    authorization = {"authorization": f"Bearer {token}"}
+    api = httpx.AsyncClient(base_url=f"http://{HOST}:{port}", headers=authorization, timeout=30)
+    return NodeProcess(name, environment, port, api)
 
 
 async def _add_phone(field: Field, home: Network) -> Phone:
@@ -274,8 +259,3 @@ class NodeRefused(AssertionError):  # noqa: N818 - it says what happened
 
 def _by_id(rows: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
     return next(row for row in rows if row["id"] == wanted)
-
-
-def _children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []

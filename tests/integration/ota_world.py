@@ -21,8 +21,9 @@ from simcard.uicc import Card, personalise
 from simulator.field import Field, Network, Phone
 from simulator.field_app import create_field_app, serve_field
 from simulator.hlr import EmbeddedHlr
+from simulator.processes import find_free_port
 from simulator.smsc import Faults, Smsc
-from tests.integration.ledger_world import LedgerWorld, free_port
+from tests.integration.ledger_world import LedgerWorld
 from tests.integration.operator_world import SMPP_PASSWORD, NodeProcess, found_node
 
 PLMN = "25099"
@@ -69,7 +70,7 @@ async def open_ota(
     """Found the operator, make its cards, switch their phones on, start its node."""
     secret, field, hlr = secrets.token_hex(16), Field(), EmbeddedHlr()
     field.add_network(Network(PLMN, "Home", hlr))
-    port = free_port()
+    port = find_free_port()
     carrier = f'[carrier]\nurl = "http://127.0.0.1:{port}"\n'
     iccids = [f"89701990000000{number:05d}" for number in range(cards)]
     keys = [
@@ -103,11 +104,14 @@ async def open_ota(
             carrier = f'[carrier]\nurl = "smpp://ota@127.0.0.1:{smpp_port}?validity-seconds=10&proof-seconds=5"\n'
         app = create_field_app(field, carrier_secret=secret[:SMPP_PASSWORD], access={})
         await stack.enter_async_context(serve_field(app, "127.0.0.1", port))
-        node = await found_node(ledger, server, folder, f"home-{secrets.token_hex(3)}", carrier, secret, free_port())
+        node = await found_node(
+            ledger, server, folder, f"home-{secrets.token_hex(3)}", carrier, secret, find_free_port()
+        )
         stack.push_async_callback(node.api.aclose)
         # The field and its message centre run in this loop: they answer a node that starts or takes its leave.
         stack.push_async_callback(asyncio.to_thread, node.stop)
-        await asyncio.to_thread(node.start)
+        node.start()
+        await node.await_ready()
         if subscribers:
             for number, iccid in enumerate(iccids):
                 card = {"iccid": iccid, "kic": keys[number].kic_key.hex(), "kid": keys[number].kid_key.hex()}

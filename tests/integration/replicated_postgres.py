@@ -21,7 +21,7 @@ from psycopg import sql
 
 from landfall import postgres
 from landfall.system_account import admit, running_account
-from tests.integration.ledger_world import free_port
+from simulator.processes import find_free_port
 
 NAMES = ("north", "south")
 START_S = 60
@@ -106,7 +106,7 @@ def replicated(folder: Path) -> Iterator[tuple[Instance, Instance]]:
         admit(account, postgres._binaries())
         shutil.chown(folder, account.uid, account.gid)
     first, second = (
-        Instance(name, folder / name, f"127.0.0.{number}", free_port()) for number, name in enumerate(NAMES, 2)
+        Instance(name, folder / name, f"127.0.0.{number}", find_free_port()) for number, name in enumerate(NAMES, 2)
     )
     try:
         run("initdb", "-D", str(first.folder), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C")

@@ -68,7 +68,7 @@ async def hire(node: NodeProcess, *names: str) -> list[NodeProcess]:
         token = (await node.post("/staff", {"name": name}))["token"]
         api = httpx.AsyncClient(base_url=node.url, headers={"authorization": f"Bearer {token}"}, timeout=30)
         environment = {**node.environment, "LANDFALL_OPERATOR_TOKEN": token}
-        members.append(NodeProcess(node.id, environment, node.url, api))
+        members.append(NodeProcess(node.id, environment, node.port, api))
     return members
 
 

@@ -89,8 +89,8 @@ async def test_a_campaign_has_one_effect_on_each_card_though_the_node_is_killed(
             await world.node.wait(path, lambda seen: seen["counts"]["sent"] + seen["counts"]["delivered"] > 3)
             await asyncio.sleep(0.3)  # parts and proofs are on their way
             world.node.kill()
-            world.node.start(wait=False)
-            await asyncio.to_thread(world.node.await_ready)
+            world.node.start()
+            await world.node.await_ready()
         shown = await world.finish(campaign, within_s=150)
         assert world.counted() == [1] * 40
         assert shown["counts"]["proven"] == 40, [
@@ -110,6 +110,7 @@ async def test_phones_that_come_back_while_the_node_is_dead_are_served_once(
         world.node.kill()
         await asyncio.gather(*(phone.switch_on() for phone in world.phones))
         world.node.start()
+        await world.node.await_ready()
         shown = await world.finish(campaign)
         assert world.counted() == [1] * 12
         assert shown["counts"]["proven"] == 12

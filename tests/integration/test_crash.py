@@ -30,7 +30,8 @@ from settlement.ledger.rows import MUTABLE
 from settlement.ledger.state import ROW_TYPES, Account, Ledger, Request, Row, State
 from settlement.ledger.store import LedgerStore
 from settlement.ledger.tables import TABLES
-from tests.integration.ledger_world import LedgerWorld, Member, serve_ledger, start_ledger, wait_until_ready
+from simulator.processes import serve_node, wait_ready
+from tests.integration.ledger_world import LedgerWorld, Member, start_ledger
 
 KILLS = 24
 """Every third is PostgreSQL, the others API processes."""
@@ -88,12 +89,14 @@ class Nodes:
 
     def keep_serving(self) -> None:
         """Granian gives up after a second quick death of a worker; whoever runs it starts it again."""
-        if self.world.process.poll() is not None:
-            self.world.process = self._stack.enter_context(serve_ledger(self.world.environment, self.world.url))
+        if self.world.node.status is not None:
+            self.world.node = self._stack.enter_context(
+                serve_node("ledger", self.world.environment, port=self.world.settings.port)
+            )
 
     def _workers(self) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.world.process.pid).children()
+            children = psutil.Process(self.world.node.process.pid).children()
             return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
         return []
 
@@ -136,7 +139,7 @@ async def write_through_kills(nodes: Nodes, chance: random.Random) -> list[Journ
             await asyncio.to_thread(nodes.keep_serving)
         await asyncio.sleep(1)
         await asyncio.to_thread(nodes.keep_serving)
-        await asyncio.to_thread(wait_until_ready, world.url, world.process)
+        await wait_ready([world.node])
         stop.set()
         await asyncio.gather(*writing)
     return journals

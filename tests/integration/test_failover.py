@@ -17,7 +17,8 @@ import httpx
 import psycopg
 
 from settlement.ledger import api
-from tests.integration.ledger_world import LedgerWorld, free_port, serve_ledger, start_ledger
+from simulator.processes import find_free_port, serve_node
+from tests.integration.ledger_world import LedgerWorld, start_ledger
 from tests.integration.replicated_postgres import Instance, replicated
 from tests.integration.test_crash import SEQUENCE, Journal, live_through, read_log
 
@@ -77,14 +78,13 @@ def fail_over(world: LedgerWorld, second: Instance, stack: ExitStack) -> None:
     command = [sys.executable, "-m", "landfall", "ledger", "promote", "--json"]
     promoted = subprocess.run(command, env=world.environment, capture_output=True, check=True)
     assert b'"epoch":2' in promoted.stdout.replace(b" ", b"")
-    world.process.terminate()
-    world.process.wait()
-    world.process = stack.enter_context(serve_ledger(world.environment, world.url))
+    world.node.stop()
+    world.node = stack.enter_context(serve_node("ledger", world.environment, port=world.settings.port))
 
 
 def refuse_to_serve(world: LedgerWorld, deposed: Instance) -> None:
     """A node that somebody starts on the deposed server signs nothing, and says why."""
-    port = str(free_port())
+    port = str(find_free_port())
     environment = {**world.environment, "LANDFALL_DATABASE_URL": deposed.dsn("ledger"), "LANDFALL_PORT": port}
     command = [sys.executable, "-c", "from marketplace.cli import serve; serve()", "--role", "ledger"]
     with NamedTemporaryFile() as said, closing_process(command, environment, said.fileno()):

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +24,7 @@ from simcard.uicc import personalise
 from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
 from simulator.hlr import EmbeddedHlr
+from simulator.processes import find_free_port
 
 ICCID = "8970199000000000017"
 KEYS = KeySet(kic=KeyByte(1, 2), kid=KeyByte(1, 2), kic_key=bytes(range(16)), kid_key=bytes(range(16, 32)))
@@ -48,13 +48,6 @@ def make_profile(imsi: str, plmn: str) -> MobileProfile:
 
 
 HOME, ABROAD = make_profile("250990000000001", "25099"), make_profile("262011234567890", "26201")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Node:
@@ -82,10 +75,10 @@ async def running(node: Node) -> AsyncIterator[tuple[httpx.AsyncClient, Phone]]:
     await home.hlr.create_subscriber(HOME.imsi, k=HOME.k, opc=HOME.opc, algorithm="milenage", msisdn=None)
     card = personalise(iccid=ICCID, home=HOME, ota=[KEYS], adm="12345678")
     phone = await field.add_phone(MemoryLink(card), place="25099")
-    async with serve_field(node.app(), "127.0.0.1", free_port()) as node_url:
+    async with serve_field(node.app(), "127.0.0.1", find_free_port()) as node_url:
         access = {"26201": NetworkAccess("owner-secret", f"{node_url}/activations", "hook-secret")}
         app = create_field_app(field, carrier_secret="carrier-secret", access=access)
-        async with serve_field(app, "127.0.0.1", free_port()) as url, httpx.AsyncClient(base_url=url) as client:
+        async with serve_field(app, "127.0.0.1", find_free_port()) as url, httpx.AsyncClient(base_url=url) as client:
             yield client, phone
 
 

@@ -20,7 +20,8 @@ from settlement.ledger.client import LedgerClient
 from settlement.ledger.messages import Party
 from settlement.ledger.note import VerifierKey
 from settlement.ledger.settling import ProposeInvoice
-from tests.integration.ledger_world import DAY_MS, Keys, free_port, fresh_database, now_ms, serve_ledger
+from simulator.processes import draw_settings, find_free_port, serve_node
+from tests.integration.ledger_world import DAY_MS, Keys, fresh_database, now_ms
 
 COMMAND = [sys.executable, "-c", "from landfall.cli import main; main()"]
 
@@ -42,17 +43,13 @@ def test_the_issuer_shows_then_proposes_and_proposes_nothing_twice(postgres_serv
     )
     node = {
         **os.environ,
-        "LANDFALL_DATA_DIR": str(tmp_path / "ledger"),
-        "LANDFALL_DATABASE_URL": fresh_database(postgres_server),
-        "LANDFALL_KEK": kek,
-        "LANDFALL_PORT": str(free_port()),
-        "LANDFALL_LOG_LEVEL": "warning",
+        **draw_settings(tmp_path / "ledger", fresh_database(postgres_server), port=find_free_port()),
     }
     settings = read_settings(node)
     key = initialise(settings, "ledger.example/net", msgspec.convert(party, Party))
     url = f"http://{settings.host}:{settings.port}"
     issuer |= {"LANDFALL_LEDGER_URL": url, "LANDFALL_LEDGER_KEY": key}
-    with serve_ledger(node, url):
+    with serve_node("ledger", node, port=settings.port):
         members = {name: Keys() for name in ("alfa", "bravo")}
         for name, keys in members.items():
             file = tmp_path / f"{name}.json"

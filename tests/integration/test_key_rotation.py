@@ -213,8 +213,8 @@ async def test_a_campaign_of_rotations_survives_doubled_messages_and_a_killed_no
             await world.node.wait(path, lambda seen: seen["counts"]["sent"] + seen["counts"]["delivered"] > 3)
             await asyncio.sleep(1.0)  # PUT KEYs and proofs are on their way
             world.node.kill()
-            world.node.start(wait=False)
-            await asyncio.to_thread(world.node.await_ready)
+            world.node.start()
+            await world.node.await_ready()
         counts = (await world.finish(campaign, within_s=200))["counts"]
         assert counts["proven"] == 12, await world.node.get(f"{path}/jobs")
         assert all(set(card._state.ota) == {15} for card in world.cards)

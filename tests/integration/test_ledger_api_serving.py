@@ -76,7 +76,7 @@ async def test_what_was_acknowledged_outlives_the_workers_and_the_database(own_l
         before = [await member.publish() for _ in range(3)]
         balance = (await member.client.account()).available
         assert balance == 1_000_000 - 3 * 5 * 10
-        for worker in psutil.Process(own_ledger.process.pid).children():
+        for worker in psutil.Process(own_ledger.node.process.pid).children():
             if "multiprocessing.spawn" in " ".join(worker.cmdline()):
                 worker.kill()
         during = [await member.publish() for _ in range(3)]

@@ -17,7 +17,8 @@ import pytest
 
 from landfall.postgres import ensure_server
 from loadtests.load.plan import PLAN_FILE
-from tests.integration.ledger_world import LedgerWorld, free_port, start_ledger
+from simulator.processes import find_free_port
+from tests.integration.ledger_world import LedgerWorld, start_ledger
 
 COMMAND = [sys.executable, "-c", "from landfall.cli import main; main()", "load"]
 COME_S = 90.0
@@ -47,7 +48,7 @@ def wait_for(path: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 @pytest.mark.slow
 def test_all_roles_run_on_a_master_and_two_workers_one_of_them_elsewhere(server_folder: Path, tmp_path: Path) -> None:
-    port, here, there = free_port(), server_folder / "load", tmp_path / "there"
+    port, here, there = find_free_port(), server_folder / "load", tmp_path / "there"
     log = tmp_path / "run.log"
     options = ["--mix", "everything", "--users", 12, "--seconds", 12, "--operators", 8, "--sequence", 20]
     machines = ["--workers", 1, "--remote-workers", 1, "--port", port, "--folder", here]

@@ -140,8 +140,10 @@ async def test_a_node_that_is_killed_goes_on_where_it_was(world: OperatorWorld) 
         purchases.append(await world.buy(offer))
         world.home.kill()
         world.visited.kill()
-        world.home.start()
-        world.visited.start()
+        for node in (world.home, world.visited):
+            node.start()
+        for node in (world.home, world.visited):
+            await node.await_ready()
     for purchase in purchases:
         await world.home.wait(f"/purchases/{purchase['id']}", item_is("delivered"), within_s=40)
     assert (await world.home.get("/balance"))["escrow"] == 3 * PRICE

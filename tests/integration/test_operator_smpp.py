@@ -24,8 +24,8 @@ async def test_a_purchase_reaches_the_card_through_a_bad_centre_though_the_node_
         await world.home.wait(path, item_is("accepted"))
         await asyncio.sleep(0.4)  # parts are on their way
         world.home.kill()
-        world.home.start(wait=False)
-        await asyncio.to_thread(world.home.await_ready)
+        world.home.start()
+        await world.home.await_ready()
         await world.home.wait(path, item_is("delivered"), within_s=90)
 
         deliveries = await staff_of(world.home)("subscribers", "deliveries", "--iccid", ICCID)
