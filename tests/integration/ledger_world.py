@@ -116,8 +116,8 @@ class Member:
         return await self.request("GET", path, params=params)
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        headers = {"authorization": f"Bearer {await self.client._bearer()}"}
-        return await self.client._http.request(method, path, headers=headers, **options)
+        headers = {"authorization": f"Bearer {await self.client._connection.bearer()}"}
+        return await self.client._connection.http.request(method, path, headers=headers, **options)
 
 
 def make_terms(tariff: Tariff | None = None, **terms: Any) -> Terms:

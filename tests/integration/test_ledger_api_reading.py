@@ -159,7 +159,7 @@ async def test_a_browser_resumes_by_last_event_id(ledger: LedgerWorld) -> None:
     async with ledger.operator() as member:
         await member.publish()
         first, *_, last = await member.client.entries()
-        token = await member.client._bearer()
+        token = await member.client._connection.bearer()
         headers = {"authorization": f"Bearer {token}", "last-event-id": str(last.index - 1)}
         url = f"{ledger.url}{Path.EVENTS}?after={first.index}"
         async with httpx.AsyncClient() as http, http.stream("GET", url, headers=headers) as stream:

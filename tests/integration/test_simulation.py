@@ -159,7 +159,7 @@ async def test_a_world_is_played_at_a_ledger_that_was_given(ledger: LedgerWorld,
 async def test_a_ledger_that_is_not_there_is_told_with_what_was_not_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: LedgerWorld
 ) -> None:
-    monkeypatch.setattr("settlement.ledger.client.ATTEMPTS", 2)
+    monkeypatch.setattr("settlement.ledger.connection.ATTEMPTS", 2)
     given = GivenLedger("http://127.0.0.1:9", str(ledger.log), "issuer", bytes(32))
     plan = Plan(
         name="tiny", text=TINY, scenario=read_scenario(TINY, "tiny"), seed=5, folder=tmp_path / "a", ledger=given
