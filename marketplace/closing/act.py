@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from marketplace.closing.repository import DebtLine, Ended, Paid, Turnover
+from marketplace.closing.figures import DebtLine, Ended, Paid, Turnover
 from marketplace.closing.schemas import Span
 from marketplace.closing.words import say, say_entries
 from settlement.documents import ActEntry, Language, Party, Period, Posting, ReconciliationAct

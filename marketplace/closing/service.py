@@ -21,9 +21,10 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from landfall.errors import LandfallError
-from marketplace.closing import repository
+from marketplace.closing import figures, repository
 from marketplace.closing.book import Book
-from marketplace.closing.papers import Frame, Known, Paper, plan
+from marketplace.closing.paper import Frame, Known, Paper
+from marketplace.closing.papers import plan
 from marketplace.closing.parties import find_parties
 from marketplace.closing.schemas import ClosingView, DocumentView, Draft, DraftDocument, NewClosing, Span
 from marketplace.closing.tap import plan_tap, put_tap
@@ -330,7 +331,7 @@ class Closings:
         obligations = await self._ledger.obligations()
         disputes = await self._ledger.disputes()
         async with self._database.read() as connection:
-            lines = await repository.list_debt_lines(connection, span.to_ms)
+            lines = await figures.list_debt_lines(connection, span.to_ms)
         executed = {line.source for line in lines if line.cause == "netting" and line.time_ms >= span.from_ms}
         cycles = {one: await self._ledger.cycle(one) for one in executed if one is not None}
         return Known(obligations, cycles, {one.id: one for one in disputes})
@@ -341,12 +342,12 @@ class Closings:
         found |= {party for one in known.disputes.values() for party in (one.home, one.visited)}
         found |= {cycle.hub for cycle in known.cycles.values() if cycle.hub is not None}
         async with self._database.read() as connection:
-            found |= {row.partner for row in await repository.list_turnover(connection, span)}
+            found |= {row.partner for row in await figures.list_turnover(connection, span)}
         return found - {self._own.id}
 
     async def _parties_on_ledger(self, span: Span) -> list["_Named"]:
         async with self._database.read() as connection:
-            partners = {row.partner for row in await repository.list_turnover(connection, span)}
+            partners = {row.partner for row in await figures.list_turnover(connection, span)}
         rows = [await self._ledger.find_operator(partner) for partner in sorted(partners)]
         return [_Named(row.id, row.tadig) for row in rows]
 

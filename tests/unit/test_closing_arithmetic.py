@@ -10,7 +10,7 @@ from msgspec import structs
 
 from marketplace.closing.act import list_legs
 from marketplace.closing.book import rate_again
-from marketplace.closing.repository import DebtLine, Paid, Turnover
+from marketplace.closing.figures import DebtLine, Paid, Turnover
 from marketplace.closing.schemas import NewClosing, Span
 from marketplace.closing.words import PHRASES
 from marketplace.debts.service import Effect, object_to, reckon
