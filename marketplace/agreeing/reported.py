@@ -26,8 +26,8 @@ from settlement.ledger.messages import ActivateRequest, PlaceRequest, ReportUsag
 from settlement.ledger.rules.context import Refusal
 from settlement.ledger.state import Offer
 from settlement.money import MAX_AMOUNT
-from settlement.usage.rating import HOUR_MS, MINUTE_MS, Meter, charge
-from settlement.usage.tariff import Bundle, Metered, Tariff
+from settlement.usage.rating import MINUTE_MS, Meter, charge
+from settlement.usage.tariff import Metered, Tariff
 
 ACTIVATION: Final = 0
 """Sequence of the record that is a price at activation: groups count from 1."""
@@ -176,7 +176,8 @@ class ReportedUsage:
         ]
         assert isinstance(placed, PlaceRequest)
         assert isinstance(activated, ActivateRequest)
-        meter = begin(placed, activated, offer.terms.tariff)
+        meter = Meter(escrow=placed.escrow, renewals=placed.renewals)
+        meter = meter.activate(offer.terms.tariff, activated.at * MINUTE_MS)
         sql = "INSERT INTO reported_meters VALUES (:request, :meter)"
         await execute(connection, sql, request=request, meter=msgspec.json.encode(meter).decode())
         return offer, meter
@@ -225,26 +226,6 @@ class _Placed(Struct, frozen=True):
     meter: str | None
     placed: int | None
     activated: int | None
-
-
-def begin(placed: PlaceRequest, activated: ActivateRequest, tariff: Tariff) -> Meter:
-    """The meter of a request at its activation (`settlement.ledger.rules.requests.activate_request`)."""
-    at = activated.at * MINUTE_MS
-    bundle = tariff if isinstance(tariff, Bundle) else None
-    price = 0 if isinstance(tariff, Metered) else tariff.price
-    return Meter(
-        escrow=placed.escrow - price,
-        charged=price,
-        renewals=placed.renewals,
-        period_ends=at + bundle.hours * HOUR_MS if bundle else 0,
-        used_octets=0,
-        used_seconds=0,
-        used_messages=0,
-        limit_octets=bundle.octets if bundle else 0,
-        limit_seconds=bundle.seconds if bundle else 0,
-        limit_messages=bundle.messages if bundle else 0,
-        call_seconds=0,
-    )
 
 
 def trace(meter: Meter, group: UsageGroup, tariff: Tariff, refused: dict[int, Refusal]) -> list[int]:

@@ -39,8 +39,8 @@ from settlement.ledger.messages import (
 from settlement.ledger.settling import AcceptDispute, Consent, DecideDispute, ExpireDispute, Pay
 from settlement.ledger.state import Cycle, Dispute, Proposal
 from settlement.money import MAX_AMOUNT
-from settlement.usage.rating import HOUR_MS, MINUTE_MS, Meter, charge
-from settlement.usage.tariff import Bundle, Code, Metered
+from settlement.usage.rating import MINUTE_MS, Meter, charge
+from settlement.usage.tariff import Bundle
 
 PAGE: Final = 200
 """Entries booked in one transaction: at most 13 MB of envelopes, a fraction of a second."""
@@ -182,8 +182,8 @@ class Book:
         activated = isinstance(message, ActivateRequest)
         at = message.at * MINUTE_MS if isinstance(message, ActivateRequest) else entry.time
         if isinstance(message, ActivateRequest):
-            meter = _begin(msgspec.msgpack.decode(request.meter, type=Meter), told.terms[request.offer][1], at)
-            await _put_meter(connection, request.id, meter)
+            meter = msgspec.msgpack.decode(request.meter, type=Meter)
+            await _put_meter(connection, request.id, meter.activate(told.terms[request.offer][1].tariff, at))
         if entry.settled:
             position, service = (PRICE, "period") if activated else (FEE, "fee")
             row = _charge_row(self._ledger.operator, entry, request, position)
@@ -259,37 +259,10 @@ def rate_again(meter: Meter, record: UsageRecord, terms: Terms, refused: int) ->
     return settled
 
 
-def _begin(meter: Meter, terms: Terms, at_ms: int) -> Meter:
-    """The meter of a request that was activated, as `settlement.ledger.rules.requests` leaves it."""
-    match terms.tariff:
-        case Bundle() as bundle:
-            meter.charged = bundle.price
-            meter.period_ends = at_ms + bundle.hours * HOUR_MS
-            meter.limit_octets, meter.limit_seconds = bundle.octets, bundle.seconds
-            meter.limit_messages = bundle.messages
-        case Code(price=price):
-            meter.charged = price
-        case Metered():
-            pass
-    return meter
-
-
 async def _open_request(
     connection: AsyncConnection, entry: Entry, message: PlaceRequest, visited: str, terms: Terms
 ) -> None:
-    meter = Meter(
-        escrow=0,
-        charged=0,
-        renewals=message.renewals,
-        period_ends=0,
-        used_octets=0,
-        used_seconds=0,
-        used_messages=0,
-        limit_octets=0,
-        limit_seconds=0,
-        limit_messages=0,
-        call_seconds=0,
-    )
+    meter = Meter(escrow=message.escrow, renewals=message.renewals)
     await execute(
         connection,
         "INSERT INTO book_requests (id, offer, home, visited, meter) VALUES (:id, :offer, :home, :visited, :meter)",

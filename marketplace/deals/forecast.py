@@ -33,7 +33,7 @@ from settlement.usage.deals import (
     rebates,
     shortfall,
 )
-from settlement.usage.rating import HOUR_MS, MINUTE_MS, Meter, charge, sells
+from settlement.usage.rating import MINUTE_MS, Meter, charge, sells
 from settlement.usage.tariff import Bundle, Metered
 
 DAY_MS: Final = 86_400_000
@@ -149,19 +149,8 @@ def _rate_request(terms: Terms, records: Sequence[UsageRecord], traffic: Traffic
     """The traffic with a request's added, counted as the rules do (`rules.usage`), and units that were not served."""
     tariff, unserved = terms.tariff, 0
     bundle = tariff if isinstance(tariff, Bundle) else None
-    meter = Meter(
-        escrow=MAX_AMOUNT,
-        charged=bundle.price if bundle else 0,
-        renewals=bundle.renewals if bundle else 0,
-        period_ends=records[0].start * MINUTE_MS + bundle.hours * HOUR_MS if bundle else 0,
-        used_octets=0,
-        used_seconds=0,
-        used_messages=0,
-        limit_octets=bundle.octets if bundle else 0,
-        limit_seconds=bundle.seconds if bundle else 0,
-        limit_messages=bundle.messages if bundle else 0,
-        call_seconds=0,
-    )
+    meter = Meter(escrow=MAX_AMOUNT, renewals=bundle.renewals if bundle else 0)
+    meter = meter.activate(tariff, records[0].start * MINUTE_MS)
     if bundle:
         traffic = traffic.add(None, 0, bundle.price)
     for record in records:

@@ -25,23 +25,23 @@ Cause = Literal["allowance-exhausted", "beyond-escrow"]
 
 
 class Meter(Struct, kw_only=True):
-    """The running part of a request (see `Request` for units): what records move. A working value, never stored.
+    """The running part of a request (see `Request` for units): what records move.
 
     `cumulative`: what a graded tariff counts, zone by zone; UNSET with any other. `priced`: what all of that costs,
     once it was worked out, else -1: the next record's "before" is this one's "after".
     """
 
     escrow: int
-    charged: int
+    charged: int = 0
     renewals: int
-    period_ends: int
-    used_octets: int
-    used_seconds: int
-    used_messages: int
-    limit_octets: int
-    limit_seconds: int
-    limit_messages: int
-    call_seconds: int
+    period_ends: int = 0
+    used_octets: int = 0
+    used_seconds: int = 0
+    used_messages: int = 0
+    limit_octets: int = 0
+    limit_seconds: int = 0
+    limit_messages: int = 0
+    call_seconds: int = 0
     cumulative: Cumulative | UnsetType = UNSET
     priced: int = -1
 
@@ -49,6 +49,22 @@ class Meter(Struct, kw_only=True):
     def read(cls, request: Request) -> "Meter":
         """The request's marks as they stand."""
         return cls(**{field: getattr(request, field) for field in _MARKS})
+
+    def activate(self, tariff: Tariff, at_ms: int) -> "Meter":
+        """Move it as a request's activation does (`settlement.ledger.rules.requests`); this meter, as it is then.
+
+        A price is paid from escrow, and a bundle's first period begins at `at_ms`, milliseconds since the epoch.
+        """
+        if isinstance(tariff, Metered):
+            return self
+        self.escrow -= tariff.price
+        self.charged = tariff.price
+        if isinstance(tariff, Bundle):
+            self.period_ends = at_ms + tariff.hours * HOUR_MS
+            self.limit_octets = tariff.octets
+            self.limit_seconds = tariff.seconds
+            self.limit_messages = tariff.messages
+        return self
 
     def put_back(self, request: Request) -> Request:
         """The request with the marks moved to where the meter stands."""

@@ -8,19 +8,15 @@ import msgspec
 from marketplace.agreeing.evidence import _Known as Known
 from marketplace.agreeing.evidence import _list_reported, _list_stays, _Switch, value
 from marketplace.agreeing.meters import Stored
-from marketplace.agreeing.reported import Group, begin, trace
+from marketplace.agreeing.reported import Group, trace
 from settlement.evidence import Finding, Ordered, Switched
-from settlement.ledger.ids import new_id
-from settlement.ledger.messages import ActivateRequest, PlaceRequest, UsageGroup, UsageRecord
+from settlement.ledger.messages import UsageGroup, UsageRecord
 from settlement.ledger.rules.context import Refusal
+from settlement.usage.rating import Meter
 from settlement.usage.tariff import Bundle, Metered
 
 REQUEST, OTHER = UUID(int=1), UUID(int=2)
 MINUTE = 29_900_000
-PLACED = PlaceRequest(
-    id=REQUEST, aud="x", exp=0, offer=OTHER, escrow=50, user_id="u" * 22, delivery_key="k" * 43, ends=2**40, renewals=0
-)
-ACTIVATED = ActivateRequest(id=new_id(), aud="x", exp=0, request=REQUEST, at=MINUTE)
 
 
 def data(units: int, start: int = MINUTE) -> UsageRecord:
@@ -78,7 +74,7 @@ def test_an_excess_costs_its_share_of_its_services_charges_and_never_more() -> N
 
 def test_charges_are_traced_as_the_ledger_made_them_and_named_refusals_taken_off() -> None:
     tariff = Metered(block=10, block_price=20)
-    meter = begin(PLACED, ACTIVATED, tariff)
+    meter = Meter(escrow=50, renewals=0).activate(tariff, MINUTE * 60_000)
     first = UsageGroup(REQUEST, 1, (data(5), data(6), data(9)))
     assert trace(meter, first, tariff, {}) == [20, 20, 0]
     last = UsageGroup(REQUEST, 2, (data(30),))
@@ -88,7 +84,7 @@ def test_charges_are_traced_as_the_ledger_made_them_and_named_refusals_taken_off
 
 def test_a_bundles_price_is_charged_at_activation_and_its_use_is_free() -> None:
     tariff = Bundle(price=50, octets=100, hours=24)
-    meter = begin(PLACED, ACTIVATED, tariff)
+    meter = Meter(escrow=50, renewals=0).activate(tariff, MINUTE * 60_000)
     assert (meter.charged, meter.escrow) == (50, 0)
     assert trace(meter, UsageGroup(REQUEST, 1, (data(60), data(40))), tariff, {}) == [0, 0]
     exhausted = {0: Refusal(REQUEST, 0, "allowance-exhausted", 5)}
