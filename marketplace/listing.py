@@ -12,9 +12,10 @@ from settlement.ledger.state import Row
 
 T = TypeVar("T")
 
-__all__ = ["FIRST", "Limit", "columns_of", "read_row", "to_page"]
+__all__ = ["FIRST", "After", "Limit", "columns_of", "read_row", "to_page"]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Rows of a page.")]
+After = Annotated[UUID, QueryParameter(description="Id of the last one seen.")]
 FIRST: Final = UUID(int=0)
 """Before every id."""
 

@@ -4,7 +4,7 @@ Whoever handles a request raises `ProblemError(code, detail)`; what Litestar rai
 what nobody foresaw becomes `internal`, with its traceback in the log and nowhere else.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import msgspec
@@ -31,6 +31,8 @@ _CODE_OF_STATUS: Final = {
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 
 class ProblemError(Exception):
     """Raised to refuse a request: `code` is one of docs/rejections.md, `detail` names the value."""
@@ -40,6 +42,13 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+def require(found: T | None, what: str) -> T:
+    """What was found; where nothing was, raises ProblemError `not-found`, which says that there is no `what`."""
+    if found is None:
+        raise ProblemError("not-found", f"there is no {what}")
+    return found
 
 
 def describe(code: str, detail: str, status: int | None = None) -> Problem:

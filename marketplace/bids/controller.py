@@ -1,7 +1,6 @@
 """`/v1/requests-for-bids`: what buyers look for and find no offer of."""
 
 from typing import Annotated
-from uuid import UUID
 
 from litestar import Controller, get
 from litestar.params import FromQuery, QueryParameter
@@ -9,7 +8,7 @@ from litestar.params import FromQuery, QueryParameter
 from marketplace.access.caller import BearerAuthentication
 from marketplace.bids.repository import search_bid_requests
 from marketplace.ledger_node import Node
-from marketplace.listing import FIRST, Limit, to_page
+from marketplace.listing import FIRST, After, Limit, to_page
 from marketplace.openapi import BEARER
 from settlement.ledger.api import PAGE, Page, Path
 from settlement.ledger.messages import Category
@@ -32,7 +31,7 @@ class BidRequestController(Controller):
         country: Annotated[str | None, QueryParameter(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.")] = None,
         plmn: Annotated[str | None, QueryParameter(pattern="^[0-9]{5,6}$", description="MCC and MNC.")] = None,
         category: FromQuery[Category | None] = None,
-        after: Annotated[UUID, QueryParameter(description="Id of the last one seen.")] = FIRST,
+        after: After = FIRST,
         limit: Limit = PAGE,
     ) -> Page[BidRequest]:
         """What buyers look for now, oldest first.

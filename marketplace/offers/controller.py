@@ -11,7 +11,7 @@ from marketplace.ledger_node import Node
 from marketplace.listing import FIRST, Limit, to_page
 from marketplace.offers.repository import Search, Service, find_offer, search_offers
 from marketplace.openapi import BEARER
-from marketplace.problems import ProblemError
+from marketplace.problems import require
 from settlement.ledger.api import PAGE, Page, Path
 from settlement.ledger.messages import MAX_TIME, Category
 from settlement.ledger.state import Offer
@@ -74,6 +74,4 @@ class OfferController(Controller):
         Example: `curl -H "authorization: Bearer $TOKEN" …/v1/offers/01890a5d-ac96-774b-bcce-b302099a8057`
         """
         found = await find_offer(node.store.pool, request.user.operator, offer)
-        if found is None:
-            raise ProblemError("not-found", f"there is no offer {offer} for {request.user.operator}")
-        return found
+        return require(found, f"offer {offer} for {request.user.operator}")

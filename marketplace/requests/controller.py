@@ -11,7 +11,7 @@ from marketplace.access.caller import BearerAuthentication, Caller
 from marketplace.ledger_node import Node
 from marketplace.listing import FIRST, Limit, to_page
 from marketplace.openapi import BEARER
-from marketplace.problems import ProblemError
+from marketplace.problems import ProblemError, require
 from marketplace.requests.repository import Side, find_request, list_requests
 from settlement.ledger.api import PAGE, Page, Path
 from settlement.ledger.state import Request, RequestState
@@ -63,6 +63,4 @@ class RequestController(Controller):
         Example: `curl -H "authorization: Bearer $TOKEN" …/v1/requests/01890a5d-ac96-774b-bcce-b302099a8057`
         """
         found = await find_request(node.store.pool, request.user.operator, request_id)
-        if found is None:
-            raise ProblemError("not-found", f"there is no request {request_id} of {request.user.operator}")
-        return found
+        return require(found, f"request {request_id} of {request.user.operator}")

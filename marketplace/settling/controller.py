@@ -8,9 +8,9 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from marketplace.access.caller import BearerAuthentication, Caller
 from marketplace.ledger_node import Node
-from marketplace.listing import FIRST, Limit, to_page
+from marketplace.listing import FIRST, After, Limit, to_page
 from marketplace.openapi import BEARER
-from marketplace.problems import ProblemError
+from marketplace.problems import require
 from marketplace.requests.repository import Side
 from marketplace.settling.repository import (
     Debt,
@@ -36,8 +36,6 @@ from settlement.ledger.state import (
     ProposalKind,
     ProposalState,
 )
-
-After = Annotated[UUID, QueryParameter(description="Id of the last one seen.")]
 
 
 class ProposalController(Controller):
@@ -74,9 +72,7 @@ class ProposalController(Controller):
         Example: `curl -H "authorization: Bearer $TOKEN" …/v1/proposals/9f86d081884c7d65…`
         """
         found = await find_proposal(node.store.pool, request.user.operator, leaf)
-        if found is None:
-            raise ProblemError("not-found", f"there is no proposal {leaf[:64]} of {request.user.operator}")
-        return found
+        return require(found, f"proposal {leaf[:64]} of {request.user.operator}")
 
 
 class ObligationController(Controller):
@@ -102,13 +98,7 @@ class ObligationController(Controller):
         Example: `curl -H "authorization: Bearer $TOKEN" '…/v1/obligations?role=debtor&state=open'`
         """
         rows = await list_own(
-            node.store.pool,
-            Obligation,
-            request.user,
-            side=role,
-            state=state_,
-            after=after,
-            limit=limit + 1,
+            node.store.pool, Obligation, request.user, side=role, state=state_, after=after, limit=limit + 1
         )
         return to_page(rows, limit, lambda row: row.id)
 
@@ -136,9 +126,7 @@ class CycleController(Controller):
         Example: `curl -H "authorization: Bearer $TOKEN" …/v1/cycles/01890a5d-ac96-774b-bcce-b302099a8057`
         """
         found = await find_cycle(node.store.pool, request.user, cycle)
-        if found is None:
-            raise ProblemError("not-found", f"there is no cycle {cycle} of {request.user.operator}")
-        return found
+        return require(found, f"cycle {cycle} of {request.user.operator}")
 
 
 class DisputeController(Controller):
@@ -224,6 +212,4 @@ class DealController(Controller):
 async def read_own(request: Request[Caller, Any, Any], node: Node, row_type: type[R], key: UUID) -> R:
     """A row that names the caller. Raises ProblemError `not-found`."""
     found = await find_own(node.store.pool, row_type, request.user, key)
-    if found is None:
-        raise ProblemError("not-found", f"there is no {row_type.__name__.lower()} {key} of {request.user.operator}")
-    return found
+    return require(found, f"{row_type.__name__.lower()} {key} of {request.user.operator}")
