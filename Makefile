@@ -6,7 +6,7 @@ BIN := .venv/bin
 # libpcsclite-dev, swig and gcc build pyscard, the extra `pcsc`.
 DEBIAN_PACKAGES := gcc golang-go golang-golang-x-mod-dev libosmocore-utils libpcsclite-dev osmo-hlr pcsc-tools pcscd swig vsmartcard-vpcd
 
-.PHONY: help demo test lint bench load swarm serve debian-packages pcsc
+.PHONY: help demo test lint bench load swarm curves serve debian-packages pcsc
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
