@@ -69,7 +69,7 @@ _PARAMETERS = {
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "max_connections": "200",
-    # What leaves the buffers is written by the background writer, not by the one who commits and holds the ledger's lock.
+    # What leaves the buffers is written by the background writer, not by who commits and holds the ledger's lock.
     "bgwriter_delay": "50ms",
     "bgwriter_lru_maxpages": "1000",
     "bgwriter_lru_multiplier": "4",

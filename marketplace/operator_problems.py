@@ -15,6 +15,7 @@ from landfall.errors import LandfallError
 from settlement.ledger import rejections
 from settlement.ledger.api import Problem
 from settlement.ledger.client import Rejected, Unreachable
+from settlement.sdr import RateError
 
 CODES: Final[dict[str, tuple[int, str]]] = {
     "unauthorized": (401, "Send the staff token as Authorization: Bearer …; it is in staff.token of the data folder."),
@@ -26,6 +27,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "already-exists": (409, "Choose another, or read the one there is."),
     "invalid": (422, "Mend what the detail names."),
     "payment-refused": (402, "Choose another way to pay."),
+    "no-rates": (503, "Give rates of the day in the file that `rates` of the node's configuration names."),
     "ledger-unreachable": (503, "The ledger does not answer; what was stored is sent when it does."),
 }
 
@@ -69,6 +71,11 @@ def _unreachable(_: Request[Any, Any, Any], error: Unreachable) -> Response[byte
     return _respond(503, "ledger-unreachable", str(error), CODES["ledger-unreachable"][1])
 
 
+def _no_rates(_: Request[Any, Any, Any], error: RateError) -> Response[bytes]:
+    status, remedy = CODES["no-rates"]
+    return _respond(status, "no-rates", str(error), remedy)
+
+
 def _person(_: Request[Any, Any, Any], error: LandfallError) -> Response[bytes]:
     return _respond(422, "invalid", str(error), CODES["invalid"][1])
 
@@ -90,6 +97,7 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
     Refusal: _refusal,
     Rejected: _rejected,
     Unreachable: _unreachable,
+    RateError: _no_rates,
     LandfallError: _person,
     HTTPException: _http,
     Exception: _ours,

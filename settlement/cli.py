@@ -1,6 +1,6 @@
 """`landfall settle`: net debts, reconcile records, value SDRt."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -25,7 +25,7 @@ from settlement.reconciliation import (
     render_page,
     summarise,
 )
-from settlement.sdr import RateError, Rounding, convert, load_rates
+from settlement.sdr import RateError, Rounding, convert, load_rates, sample_rates
 
 SHOWN: Final = 20
 """Rows a terminal shows, the largest first; --json has more."""
@@ -154,6 +154,17 @@ def reconcile_records(
         _show_report(report)
 
 
+@app.command("sample-rates")
+def print_sample_rates(
+    on: Annotated[str | None, typer.Option(help="The day they are to be of, as 2026-10-31; today without it.")] = None,
+) -> None:
+    """Print a file of sample rates for a day, to try Landfall with: nobody quotes them.
+
+    landfall settle sample-rates > rates.csv        and in the operator's configuration: rates = "rates.csv"
+    """
+    typer.echo(sample_rates(_day(on, "--on") if on else datetime.now(UTC).date()), nl=False)
+
+
 @app.command("value")
 def value_amount(
     amount: Annotated[str, typer.Argument(help="SDRt, a point and up to six decimals, as 1250.5.")],
@@ -169,10 +180,7 @@ def value_amount(
 
     landfall settle value 1250.5 EUR --on 2026-11-20 --rates rates.csv
     """
-    try:
-        day = date.fromisoformat(on)
-    except ValueError:
-        raise LandfallError(f"--on {on!r} is no date: write it as 2026-10-31") from None
+    day = _day(on, "--on")
     try:
         usdr = parse_sdrt(amount)
         found = convert(usdr, currency.upper(), day, load_rates(rates), rounding=rounding)
@@ -195,6 +203,13 @@ def value_amount(
             "rounded": found.rounding.value,
         }
     )
+
+
+def _day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise LandfallError(f"{option} {text!r} is no date: write it as 2026-10-31") from None
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,7 +1,7 @@
 """What one SDR is worth, and what an amount of SDRt comes to in a currency.
 
 The IMF fixes how many units of each currency one SDR holds (the basket, `data/sdr_basket.toml`, dated); daily rates say
-what those units are worth (`data/rates.csv` or a file of yours, dated). One SDR in currency X is
+what those units are worth (a file of yours, dated; `data/rates.csv` is a sample). One SDR in currency X is
 
     Σ over the basket (units of C in one SDR ÷ units of C per USD) × units of X per USD
 
@@ -19,7 +19,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,6 +34,11 @@ MAX_RATE_AGE_DAYS = 7
 MAX_RATE_DIGITS = 20
 """Digits in a rate read from a file; no quoted rate has half as many."""
 
+SAMPLE = "sample rates"
+FILES_KEPT = 8
+"""Rates files kept in memory as they were last read; a program has one."""
+
+_HEADER = "date,currency,units_per_usd"
 _RATE = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _MINOR_DIGITS = {
     currency: digits
@@ -125,8 +130,8 @@ def parse_rates(text: str, source: str) -> Rates:
     """Read rates: CSV `date,currency,units_per_usd`, dates as 2026-11-20, decimals with a point; # begins a comment."""
     days: dict[date, dict[str, Decimal]] = {}
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines or lines[0].strip() != "date,currency,units_per_usd":
-        raise RateError(f"{source}: the first line must be date,currency,units_per_usd")
+    if not lines or lines[0].strip() != _HEADER:
+        raise RateError(f"{source}: the first line must be {_HEADER}")
     for line in lines[1:]:
         try:
             day_text, currency, rate_text = (field.strip() for field in line.split(","))
@@ -148,12 +153,30 @@ def load_baskets() -> tuple[Basket, ...]:
     return parse_baskets((files("settlement") / "data" / "sdr_basket.toml").read_text(encoding="utf-8"))
 
 
-@cache
 def load_rates(path: Path | None = None) -> Rates:
-    """Rates from a file, read once a process; without one, the sample rates that come with this package."""
+    """Rates from a file, read again when it has changed; without one, the sample rates that come with this package."""
     if path is None:
-        return parse_rates((files("settlement") / "data" / "rates.csv").read_text(encoding="utf-8"), "sample rates")
+        return _load_sample()
+    state = path.stat()
+    return _read_rates(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _load_sample() -> Rates:
+    return parse_rates((files("settlement") / "data" / "rates.csv").read_text(encoding="utf-8"), SAMPLE)
+
+
+@lru_cache(maxsize=FILES_KEPT)
+def _read_rates(path: Path, _changed_ns: int, _size: int) -> Rates:
     return parse_rates(path.read_text(encoding="utf-8"), str(path))
+
+
+def sample_rates(on: date) -> str:
+    """The newest sample rates as a file of rates of the day `on`: to try Landfall with, and for nothing else."""
+    sample = _load_sample()
+    lines = [f"{on},{currency},{rate}" for currency, rate in sample.days[sample.latest].items()]
+    note = f"# SAMPLE FIGURES of {sample.latest}, dated anew to try Landfall with: nobody quotes them."
+    return "\n".join([note, _HEADER, *lines, ""])
 
 
 def value_of_sdr(currency: str, on: date, rates: Rates, baskets: Sequence[Basket] | None = None) -> SdrValue:
@@ -172,9 +195,12 @@ def value_of_sdr(currency: str, on: date, rates: Rates, baskets: Sequence[Basket
             usd = sum((Fraction(units) / Fraction(per_usd[code]) for code, units in basket.units.items()), Fraction())
             return SdrValue(currency, _round_rate(usd * Fraction(per_usd[currency])), day, basket.since)
         missing = missing or f"; {day} lacks {', '.join(sorted(absent))}"
+    remedy = "add rows for that date"
+    if rates.source == SAMPLE:
+        remedy = "give a file with your own, or, to try, what `landfall settle sample-rates` prints"
     raise RateError(
         f"{rates.source}: no rates for {currency} on {on} nor in the {MAX_RATE_AGE_DAYS} days before it{missing}: "
-        f"add rows for that date (the latest are of {rates.latest})"
+        f"{remedy} (the latest are of {rates.latest})"
     )
 
 

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from ota.scp80.packet import KeySet
 from ota.scp80.parameters import KeyByte
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.messages import Admit, Mint, Party, Terms
+from settlement.sdr import sample_rates
 from settlement.usage.tariff import Code
 from simcard.readers import MemoryLink
 from simcard.uicc import personalise
@@ -78,8 +80,10 @@ async def open_home(
 def _found(settings: dict[str, str], name: str, ledger: LedgerUnderTest, more: str, password: str) -> tuple[Party, str]:
     """An operator's folder; its party, and its staff's token."""
     read = read_settings(settings)
+    rates = read.data_dir.with_name("rates.csv")
+    rates.write_text(sample_rates(datetime.now(UTC).date()))
     configuration = (
-        f'id = "{name}"\nname = "{name.title()}"\ncountry = "DE"\ncurrency = "EUR"\n'
+        f'id = "{name}"\nname = "{name.title()}"\ncountry = "DE"\ncurrency = "EUR"\nrates = "{rates}"\n'
         f'[ledger]\nurl = "{ledger.url}"\nkey = "{ledger.log}"\n{more}'
     )
     party = operator_setup.initialise(read, configuration, read.data_dir.with_name(f"{name}-recovery.json"))

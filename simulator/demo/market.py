@@ -12,6 +12,7 @@ from settlement.usage.tariff import Bundle, Code, Metered
 from simulator.demo.account import Via, expect
 from simulator.demo.cast import ALFA, ALPINE, GULF, HOMES, ISSUER, SAFE, VISITED, VOLNA, House
 from simulator.demo.stage import DAY_MS, Stage, for_all, now_ms
+from simulator.demo.world import RATES_FILE
 
 FUNDS_USDR: Final = 400_000_000
 FUNDS_PER_GUEST_USDR: Final = 60_000_000
@@ -186,7 +187,12 @@ async def _make_package(stage: Stage, home: House, key: str, name: str, offers: 
     package = await node.post("/packages", draft)
     quote = package["quote"]
     expect(quote == preview, f"{home.id} publishes {name!r} at the margin it was shown", (preview, quote))
-    cost = convert(quote["cost_usdr"], home.currency, date.fromisoformat(quote["rate_date"]), load_rates())
+    cost = convert(
+        quote["cost_usdr"],
+        home.currency,
+        date.fromisoformat(quote["rate_date"]),
+        load_rates(stage.world.folder / RATES_FILE),
+    )
     expect(
         str(cost.value.rate) == quote["sdr_rate"] and quote["cost_minor"] - cost.amount_minor in (0, 1),
         f"{name!r} is valued by the SDR basket and the rates of {quote['rate_date']}",

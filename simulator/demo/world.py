@@ -18,6 +18,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ from settlement.ledger.envelope import Signer
 from settlement.ledger.keys import to_base64url
 from settlement.ledger.messages import Admit, Parameters, Party, Role
 from settlement.ledger.note import VerifierKey
+from settlement.sdr import sample_rates
 from simcard.readers import MemoryLink
 from simcard.uicc import personalise
 from simulator.demo.account import Account, DemoError, Via
@@ -71,7 +73,20 @@ TRUTH_FILE: Final = "truth.json"
 DUMP_FILE: Final = "ledger-database.copy"
 SETTLED: Final = ("invoices", "documents", "netting.svg")
 """What the acts of settling leave."""
-OURS: Final = ("data", "logs", "ledger", "private", VKEY_FILE, "report.json", "report.html", DUMP_FILE, *SETTLED)
+RATES_FILE: Final = "rates.csv"
+"""Sample rates of today, by which the nodes value their packages."""
+OURS: Final = (
+    "data",
+    "logs",
+    "ledger",
+    "private",
+    VKEY_FILE,
+    RATES_FILE,
+    "report.json",
+    "report.html",
+    DUMP_FILE,
+    *SETTLED,
+)
 """All that a demonstration writes into its folder, and so all that the next one removes."""
 _HOUSE_IDS: Final = tuple(house.id for house in HOUSES)
 _SERVED: Final = ("ledger", "field", "billing", "smsc", *_HOUSE_IDS)
@@ -192,6 +207,7 @@ async def open_world(
     async with AsyncExitStack() as stack:
         clear(folder)
         world = World(folder, cast, account)
+        (world.folder / RATES_FILE).write_text(sample_rates(datetime.now(UTC).date()))
         if hlr is HlrKind.OSMO:
             for house in VISITED:
                 running = run_osmo_hlr(world.folder / "data" / f"osmo-hlr-{house.id}")
@@ -302,6 +318,7 @@ def _describe(world: World, house: House) -> str:
         f'name = "{house.name}"',
         f'country = "{house.country}"',
         f'currency = "{house.currency}"',
+        f'rates = "{world.folder / RATES_FILE}"',
     ]
     if house.plmn is not None:
         lines += [f'tadig = "{house.tadig}"', f'plmns = ["{house.plmn}"]']

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ota.profile import MobileProfile
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import KeyByte
 from settlement.ledger.messages import Admit, Mint
+from settlement.sdr import sample_rates
 from settlement.usage.tariff import Tariff
 from simcard.readers import MemoryLink
 from simcard.uicc import personalise
@@ -196,8 +198,10 @@ async def found_node(
     server.create_database(database)
     environment = {**os.environ, **draw_settings(folder / name, server.dsn(database), port=port)}
     settings = read_settings(environment)
+    rates = folder / "rates.csv"
+    rates.write_text(sample_rates(datetime.now(UTC).date()))
     configuration = (
-        f'id = "{name}"\nname = "{name.title()}"\ncountry = "DE"\n'
+        f'id = "{name}"\nname = "{name.title()}"\ncountry = "DE"\nrates = "{rates}"\n'
         f'[ledger]\nurl = "{ledger.url}"\nkey = "{ledger.log}"\n{more}'
     )
     party = initialise(settings, configuration, folder / f"{name}-recovery.json")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from landfall.postgres import Server
 from marketplace.networks.webhooks import sign
+from settlement.sdr import sample_rates
 from settlement.usage.tariff import Bundle, Code
 from simulator.demo.billing import PhoneBill
 from tests.integration.ledger_world import LedgerWorld
@@ -180,3 +182,17 @@ async def test_strangers_are_turned_away(world: OperatorWorld) -> None:
     headers = {"webhook-id": "1", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
     response = await world.visited.api.post("/webhooks/registrations", content=body, headers=headers)
     assert (response.status_code, response.json()["code"]) == (401, "bad-signature")
+
+
+async def test_without_rates_of_the_day_nothing_is_priced_until_the_file_has_them(world: OperatorWorld) -> None:
+    offer = await world.sell(world.visited, tariff=BUNDLE, **GERMANY)
+    draft = {"name": "Away", "currency": "EUR", "items": [{"offer": offer}], "retail_minor": 1000}
+    rates = Path(world.home.environment["LANDFALL_DATA_DIR"]).with_name("rates.csv")
+    today = rates.read_text()
+    rates.write_text(sample_rates(date(2026, 11, 20)).replace("2026-11-20", "2020-01-03"))
+    refused = await world.home.api.post("/packages", json=draft)
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (503, "no-rates")
+    assert "the latest are of 2020-01-03" in problem["detail"]
+    rates.write_text(today)
+    assert (await world.home.post("/packages", draft))["state"] == "on-sale"

@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from settlement.sdr import (
     load_rates,
     parse_baskets,
     parse_rates,
+    sample_rates,
     value_of_sdr,
 )
 
@@ -70,8 +72,26 @@ def test_a_day_that_lacks_a_currency_is_passed_over() -> None:
 
 
 def test_rates_too_old_are_refused_with_what_to_do() -> None:
-    with pytest.raises(RateError, match=r"add rows for that date \(the latest are of 2026-11-20"):
+    with pytest.raises(RateError, match=r"`landfall settle sample-rates` prints \(the latest are of 2026-11-20"):
         value_of_sdr("EUR", date(2026, 11, 28), load_rates())
+    mine = parse_rates(ROUND_FIGURES, "mine.csv")
+    with pytest.raises(RateError, match=r"mine.csv: .* add rows for that date \(the latest are of 2026-11-20"):
+        value_of_sdr("EUR", date(2026, 11, 28), mine)
+
+
+def test_sample_rates_can_be_had_for_any_day() -> None:
+    day = date(2031, 5, 1)
+    rates = parse_rates(sample_rates(day), "to try")
+    assert value_of_sdr("EUR", day, rates).rate == value_of_sdr("EUR", DAY, load_rates()).rate
+
+
+def test_a_file_of_rates_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    file, day = tmp_path / "rates.csv", date(2031, 5, 1)
+    file.write_text(sample_rates(day))
+    assert load_rates(file) is load_rates(file)
+    assert load_rates(file).latest == day
+    file.write_text(sample_rates(day) + sample_rates(date(2031, 5, 20)).partition("units_per_usd\n")[2])
+    assert load_rates(file).latest == date(2031, 5, 20)
 
 
 def test_an_unknown_currency_is_refused_by_name() -> None:
