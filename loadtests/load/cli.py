@@ -23,10 +23,10 @@ from rich.console import Console
 
 from landfall.errors import LandfallError
 from loadtests.load.check import check_run
-from loadtests.load.locust_settings import JOURNALS
+from loadtests.load.locust_settings import JOURNALS, LOGS
 from loadtests.load.plan import MIXES_FILE, PLAN_FILE, Mixes, Plan, PlanError
 from loadtests.load.result import show
-from loadtests.load.run import LOOPBACK, run_load, start_workers
+from loadtests.load.run import LOOPBACK, clear, run_load, start_workers
 from loadtests.load.target import Elsewhere, Target, join_target, start_target
 from settlement.ledger.client import Rejected, Unreachable
 from settlement.ledger.trust import Untrusted
@@ -107,10 +107,11 @@ def run(
     if workers + remote_workers < 1:
         raise PlanError("no workers at all: give --workers or --remote-workers")
     chosen, stages = found.mix(mix), found.shape(shape)
-    folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     if users < len(chosen) and len(chosen) > 1:
         raise PlanError(f"--users {users}: the mix {mix} has {len(chosen)} roles, give at least one user each")
+
+    folder = folder.resolve()
+    clear(folder)
 
     async def play() -> bool:
         async with AsyncExitStack() as stack:
@@ -189,7 +190,7 @@ def worker(
         async with start_workers(folder, processes, master, port) as started:
             states = await asyncio.gather(*(process.wait() for process in started))
         if any(states):
-            told.print(f"workers ended with {states}: see {folder / 'logs'}")
+            told.print(f"workers ended with {states}: see {folder / LOGS}")
         return not any(states)
 
     if not _run(lend()):

@@ -1,6 +1,6 @@
 """A home operator's node with subscribers and cards, and a service provider's node it sells for, as processes here.
 
-    async with open_home(folder, server, ledger, issuer) as node:     # a HomeNode for the plan
+    async with open_home(folder, server, ledger, issuer, logs=logs) as node:     # a HomeNode for the plan
 
 The insurer sells codes, which need no card, so that purchases load the storefront and the ledger; OTA jobs go by SMPP
 to software cards in phones, in this process. Both operators are admitted by the ledger's issuer; the home is funded.
@@ -51,16 +51,16 @@ PASSWORD_OCTETS: Final = 6
 
 @asynccontextmanager
 async def open_home(
-    folder: Path, server: Server, ledger: LedgerUnderTest, issuer: LedgerClient
+    folder: Path, server: Server, ledger: LedgerUnderTest, issuer: LedgerClient, *, logs: Path
 ) -> AsyncIterator[HomeNode]:
-    """Have both nodes run while the block does. Raises NodeError where one does not start."""
+    """Have both nodes run while the block does; what they log stays. Raises NodeError where one does not start."""
     mark, password = secrets.token_hex(4), secrets.token_urlsafe(PASSWORD_OCTETS)
     field = Field()
     smsc = Smsc(field, {"ota": password})
     cards = await _fill(field, smsc)
     async with AsyncExitStack() as stack:
         smpp = await stack.enter_async_context(smsc.serve(HOST, 0))
-        nodes = await stack.enter_async_context(Nodes(folder / "logs"))
+        nodes = await stack.enter_async_context(Nodes(logs))
         carrier = f'[carrier]\nurl = "smpp://ota@{HOST}:{smpp}"\n'
         made = []
         for name, more in ((f"home-{mark}", carrier), (f"insurer-{mark}", "")):

@@ -8,6 +8,8 @@ PLAN_VARIABLE: Final = "LANDFALL_LOAD_PLAN"
 """Environment variable with the plan's path."""
 JOURNALS: Final = "journals"
 """Folder beside the plan."""
+LOGS: Final = "logs"
+"""Folder beside the plan: what Locust's processes and the nodes of the run say."""
 ASIDE: Final = "aside.json"
 """File beside the plan: what the master knows that is not in Locust's figures (`Aside`)."""
 

@@ -23,7 +23,7 @@ import msgspec
 
 from landfall.errors import LandfallError
 from loadtests.load.check import check_run
-from loadtests.load.locust_settings import ASIDE, JOURNALS, PLAN_VARIABLE, Aside
+from loadtests.load.locust_settings import ASIDE, JOURNALS, LOGS, PLAN_VARIABLE, Aside
 from loadtests.load.plan import PLAN_FILE, Plan
 from loadtests.load.result import Result, make_result
 
@@ -41,13 +41,20 @@ class LoadError(LandfallError):
     """Locust did not come to an end of its own."""
 
 
+def clear(folder: Path) -> None:
+    """Take away what an earlier run has left that would be taken for this one's."""
+    for left in (JOURNALS, LOGS):
+        shutil.rmtree(folder / left, ignore_errors=True)
+    (folder / LOGS).mkdir(parents=True)
+
+
 async def run_load(
     plan: Plan, folder: Path, *, tell: Callable[[str], None], host: str = LOOPBACK, port: int, remote: int = 0
 ) -> Result:
-    """Run the plan. `remote`: so many of its workers are started elsewhere; `tell`: progress. Raises LoadError."""
-    for left in (JOURNALS, "logs"):
-        shutil.rmtree(folder / left, ignore_errors=True)
-    (folder / "logs").mkdir(parents=True)
+    """Run the plan in a `clear`ed folder. `remote`: so many of its workers are started elsewhere; `tell`: progress.
+
+    Raises LoadError.
+    """
     plan.write(folder / PLAN_FILE)
     master = [
         *("--master", "--master-bind-host", host, "--master-bind-port", str(port)),
@@ -80,7 +87,7 @@ async def run_load(
 @asynccontextmanager
 async def start_workers(folder: Path, count: int, host: str, port: int) -> AsyncIterator[Sequence[Process]]:
     """Start workers that ask the master at `host` and `port` for users; end them at the end."""
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    (folder / LOGS).mkdir(parents=True, exist_ok=True)
     arguments = ["--worker", "--master-host", host, "--master-port", str(port)]
     async with _all(folder, [(f"worker-{number}", arguments) for number in range(count)]) as processes:
         yield processes
@@ -105,7 +112,7 @@ async def _locust(folder: Path, name: str, arguments: Sequence[str], *, quiet: b
         PLAN_VARIABLE: str((folder / PLAN_FILE).resolve()),
         "PYTHONUNBUFFERED": "1",
     }
-    with (folder / "logs" / f"{name}.log").open("wb") as log:
+    with (folder / LOGS / f"{name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *arguments),
             env=environment,
@@ -136,4 +143,4 @@ async def _end(process: Process) -> None:
 
 
 def _tail(folder: Path, name: str) -> str:
-    return "\n".join((folder / "logs" / f"{name}.log").read_text(errors="replace").splitlines()[-20:])
+    return "\n".join((folder / LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-20:])

@@ -14,6 +14,7 @@ import msgspec
 from landfall.keystore import Keystore
 from landfall.postgres import ensure_server
 from landfall.settings import read_settings
+from loadtests.load.locust_settings import LOGS
 from loadtests.load.plan import NODE_ROLES, HomeNode, Key, PlanError, Role, Trader
 from loadtests.load.setting import admit, admit_auditor, enter, find_node
 from loadtests.nodes import serve_ledger
@@ -79,7 +80,7 @@ async def start_target(
             from loadtests.load.home import open_home
 
             tell("a home operator's node, an insurer's, and cards …")
-            node = await stack.enter_async_context(open_home(place, server, ledger, client))
+            node = await stack.enter_async_context(open_home(place, server, ledger, client, logs=folder / LOGS))
         overseer = await admit_auditor(client, ledger.issuer)
         first = (await client.checkpoint()).size
         yield Target(

@@ -181,7 +181,7 @@ class LedgerClient:
     async def _send_sequence(self, envelopes: Sequence[bytes]) -> list[Receipt | Rejection]:
         content, headers = b"\n".join(envelopes), {"content-type": JOSE_SEQUENCE}
         answer = await self._connection.ask("POST", Path.TRANSACTIONS, content=content, headers=headers)
-        lines = [_answer_decoder.decode(line) for line in answer.splitlines()]
+        lines = _answer_decoder.decode_lines(answer)
         if len(lines) != len(envelopes) + 1 or lines[-1].checkpoint is None:
             raise Unreachable(f"{len(envelopes)} envelopes were sent, {len(lines)} lines came back: send them again")
         self._trust.show(lines[-1].checkpoint)

@@ -73,6 +73,7 @@ def test_all_roles_run_on_a_master_and_two_workers_one_of_them_elsewhere(server_
     http = {row["name"] for row in result["rows"] if row["kind"] == "http"}
     assert {"sequence: request", "account", "entry bundle, hashed again", "ota: job"} <= http
     assert "Locust" in (here / "load.html").read_text()
+    assert len(list((here / "logs").glob("home-*.log"))) == 1  # what nodes say stays
     assert "PASSED" in log.read_text()
     assert not (here / PLAN_FILE).exists()  # it has private keys
 
