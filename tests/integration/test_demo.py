@@ -19,7 +19,7 @@ from simulator.demo.account import DemoError, JsonTeller
 from simulator.demo.cast import HOMES, VISITED, draw_cast
 from simulator.demo.play import play_demo
 from simulator.demo.world import LOCK_FILE
-from simulator.processes import NodeError, Nodes
+from simulator.processes import NodeError, Nodes, serve_node
 from tests.integration.demo_run import COMMAND, SEED, SUBSCRIBERS, DemoRun, share_demo
 
 pytestmark = pytest.mark.slow
@@ -147,6 +147,13 @@ async def test_a_node_that_does_not_come_up_is_named_with_the_end_of_its_log(tmp
         nodes.start("lonely", ["serve", "--role", "operator"], {"LANDFALL_DATA_DIR": str(tmp_path / "none")}, port=1)
         with pytest.raises(NodeError, match=r"(?s)the node lonely has ended with status 1.*operator\.toml"):
             await nodes.wait_ready()
+
+
+def test_a_node_alone_that_does_not_come_up_is_named_too(tmp_path: Path) -> None:
+    environment = {"LANDFALL_DATA_DIR": str(tmp_path / "none")}
+    found = pytest.raises(NodeError, match="the node operator has ended with status 1")
+    with found, serve_node("operator", environment, port=1):
+        pass
 
 
 async def test_two_demonstrations_do_not_play_in_one_folder(tmp_path: Path) -> None:

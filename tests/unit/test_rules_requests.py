@@ -23,7 +23,8 @@ from settlement.ledger.messages import (
 )
 from settlement.ledger.rules import Effects
 from settlement.ledger.state import Offer
-from settlement.usage.tariff import Code, Metered
+from settlement.usage.rating import Meter
+from settlement.usage.tariff import Code, Metered, Tariff
 from tests.ledger_model import (
     ACCEPT_WITHIN,
     DAY,
@@ -363,6 +364,16 @@ def test_a_metered_request_chooses_its_escrow_up_to_the_cap(scene: Scene) -> Non
     assert place(scene.world, scene.home, metered, escrow=0) == refused("wrong-escrow")
     assert place(scene.world, scene.home, metered, escrow=1, renewals=1) == refused("wrong-escrow")
     assert isinstance(place(scene.world, scene.home, metered, escrow=8 * SDRT), Effects)
+
+
+@pytest.mark.parametrize("tariff", [bundle(PRICE, seconds=60, messages=9, renewals=3), Metered(block_price=1)])
+def test_a_meter_is_activated_as_a_request_is(scene: Scene, tariff: Tariff) -> None:
+    world = scene.world
+    request = world.request(scene.home, world.publish(scene.visited, terms(tariff)))
+    world.accept(scene.visited, request)
+    meter = Meter.read(world.get(request))
+    world.activate(scene.visited, request)
+    assert meter.activate(tariff, world.minute * MINUTE) == Meter.read(world.get(request))
 
 
 def test_an_sp_code_is_paid_when_it_is_redeemed(scene: Scene) -> None:
