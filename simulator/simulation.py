@@ -27,11 +27,12 @@ from simulator.ending import Ending, end
 from simulator.engine import Engine
 from simulator.faults import Faults, revoked_operators, spare_seed
 from simulator.journal import RUN_FILE, Journal, Run
+from simulator.living_nodes import LivingNodes
 from simulator.population import draw_population, draw_trips
 from simulator.scenario import Scenario, without_nodes
 from simulator.screen_board import Board
 from simulator.simulation_report import write_report
-from simulator.site import PROCESSES_FILE, GivenLedger, LivingNodes, Site, join_ledger, open_site
+from simulator.site import PROCESSES_FILE, GivenLedger, Site, join_ledger, open_site
 from simulator.travellers import Travellers
 from simulator.world import World, make_world
 
