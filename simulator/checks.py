@@ -6,7 +6,7 @@ log, the offline audit, the detector and the networks' own lists say.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -14,11 +14,14 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 
-from settlement.evidence import Finding
+from settlement.evidence import SERVICES, Finding
 from settlement.ledger.audit import AuditReport
+from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.state import Account
+from settlement.money import format_sdrt
 from settlement.reconciliation import Kind, Rules, Step, reconcile
 from simulator.card_book import CardBook
+from simulator.disputing import Disputes
 from simulator.engine import Engine, Outcome
 from simulator.frauds import NAMES, OVER_REPORT, PHANTOM, REPLAY, WITHDRAW
 from simulator.journeys import Stage
@@ -133,16 +136,16 @@ def check_records(engine: Engine, truth: pl.DataFrame, log: LogBook, cards: Card
 
 def _log_frame(log: LogBook, trips: dict[UUID, int]) -> tuple[pl.DataFrame, dict[UUID, dict[str, int]]]:
     """The log's records of unsampled journeys as a side of a reconciliation, and the cards' sums."""
-    rows: list[tuple[int, int, int, int]] = []
+    requests = list(log.records.requests)
+    trip = np.array([trips.get(request, -1) for request in requests] or [-1], dtype=np.int32)
+    frame = log.records.frame()
+    frame = frame.with_columns(pl.Series("trip", trip[frame["request"].to_numpy()]))
     cards: dict[UUID, dict[str, int]] = {}
-    for request, sequence, position, _, service, units in log.rows:
-        if (trip := trips.get(request)) is not None:
-            rows.append((trip, sequence, position, units))
-        else:
-            sums = cards.setdefault(request, {"data": 0, "voice": 0, "message": 0})
-            sums[service] += units
-    schema = {"trip": pl.Int32, "sequence": pl.Int32, "position": pl.Int16, "units": pl.Int64}
-    return _side(pl.DataFrame(rows, schema=schema, orient="row")), cards
+    of_cards = frame.filter(pl.col("trip") < 0).group_by("request", "service").agg(pl.col("units").sum())
+    for place, service, units in of_cards.iter_rows():
+        sums = cards.setdefault(requests[place], dict.fromkeys(SERVICES, 0))
+        sums[SERVICES[service]] = units
+    return _side(frame.filter(pl.col("trip") >= 0)), cards
 
 
 def _side(frame: pl.DataFrame) -> pl.DataFrame:
@@ -258,13 +261,25 @@ def check_frauds(scores: list[FraudScore]) -> list[Check]:
     ]
 
 
+def check_disputes(disputes: Disputes) -> list[Check]:
+    """What was found and cost anything was disputed on the ledger, and conceded there."""
+    if not disputes.findings:
+        return []
+    saw = (
+        f"{disputes.raised} raised and {disputes.conceded} conceded, {disputes.idle} cost nothing; "
+        f"{format_sdrt(disputes.restored)} restored; not taken: {', '.join(disputes.refused) or 'none'}"
+    )
+    whole = disputes.findings == disputes.conceded + disputes.idle and not disputes.refused
+    return [Check("findings are disputed on the ledger", whole, saw)]
+
+
 def read_truth(paths: Iterable[Path]) -> pl.DataFrame:
     """The ground truth of all steps."""
     return pl.concat([pl.read_parquet(path) for path in paths])
 
 
-def check_audit(audit: AuditReport, log: LogBook, expected: dict[str, Any]) -> Check:
+def check_audit(audit: AuditReport, log: LogBook, head: Checkpoint) -> Check:
     """The auditor executed the whole log by itself, and came to the same."""
-    same = audit.entries == log.entries == expected["size"] and audit.root == expected["root"]
+    same = audit.entries == log.entries == head.size and audit.root == head.root.hex()
     saw = f"{audit.entries} entries, root {audit.root[:16]}…, {audit.digests} state digests compared"
     return Check("the auditor agrees", same, saw)

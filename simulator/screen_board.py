@@ -12,6 +12,7 @@ from rich.table import Table
 
 from settlement.money import format_sdrt
 from simulator.engine import Outcome
+from simulator.pace import TELL_S
 from simulator.world import World
 
 LINES: Final = 6
@@ -26,6 +27,11 @@ class Board(Protocol):
 
     def step(self, world: World, outcome: Outcome) -> None:
         """A step is done."""
+
+
+def tell_lateness(outcome: Outcome) -> str:
+    """Words for a step that began later than the speed asks; none for one in time."""
+    return f"{outcome.behind_s:,.1f} s behind" if outcome.behind_s >= TELL_S else ""
 
 
 class LiveBoard:
@@ -71,6 +77,8 @@ class LiveBoard:
         scenario, steps = world.scenario, world.scenario.steps
         hour = (outcome.step + 1) * scenario.step_hours
         title = f"{scenario.title}: day {hour // 24}, hour {hour % 24:02}  (step {outcome.step + 1} of {steps})"
+        if late := tell_lateness(outcome):
+            title += f", [red]{late}[/]"
         table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="cyan")
         for column in ("journeys", "", "messages", "", "SDRt", ""):
             table.add_column(column, justify="right" if not column else "left")
@@ -109,9 +117,11 @@ class PlainBoard:
         """A step is done."""
         sent = sum(sending.count for sending in outcome.sendings)
         stages = ", ".join(f"{count} {name}" for name, count in outcome.stages.items() if count and name != "unserved")
+        late = tell_lateness(outcome)
         self.tell(
-            f"step {outcome.step + 1}/{world.scenario.steps}: {sent} messages in {outcome.seconds:.1f} s, "
-            f"{outcome.records} records, {format_sdrt(sum(map(sum, outcome.settled)))} settled; {stages}"
+            f"step {outcome.step + 1}/{world.scenario.steps}{late and f', {late}'}: "
+            f"{sent} messages in {outcome.seconds:.1f} s, {outcome.records} records, "
+            f"{format_sdrt(sum(map(sum, outcome.settled)))} settled; {stages}"
         )
 
 
