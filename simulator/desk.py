@@ -78,12 +78,20 @@ class Desk:
         self._access, self._pool, self._workers = access, pool, workers
         self._line = None if pool else _Line(access)
         self.sendings: list[Sending] = []
-        self.retried = 0
+        self.doing = ""
+        """What is being sent, in words."""
 
     async def send(self, kind: str, orders: Sequence[Order]) -> list[Answered]:
         """Send all; what became of each, in order. Raises `Unreachable` when the ledger stays away."""
         if not orders:
             return []
+        self.doing = f"sending {len(orders):,} of {kind}"
+        try:
+            return await self._send(kind, orders)
+        finally:
+            self.doing = ""
+
+    async def _send(self, kind: str, orders: Sequence[Order]) -> list[Answered]:
         if self._line is not None:
             answers, sendings = await self._line.send(kind, orders)
             self.sendings += sendings

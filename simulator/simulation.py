@@ -94,6 +94,7 @@ async def simulate(plan: Plan, board: Board) -> Ending:
         site = await _open(plan, run.began_ms, stack, board)
         world = site.world
         desk = await stack.enter_async_context(open_desk(_access(site), workers=plan.workers))
+        board.watch(lambda: desk.doing)
         engine = _make_engine(world, site, desk, journal, run)
         travellers = Travellers(site, open_card_book(site.folder, world), board.tell)
         try:

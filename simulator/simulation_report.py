@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 
 from landfall import __version__
-from settlement.money import format_sdrt
 from settlement.netting import Debt, Method, net
 from settlement.netting.picture import draw
-from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages
+from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages, show_sdrt
+from simulator.checks import KNOWN_REFUSALS, REVOKED
 from simulator.ending import Ending
 from simulator.engine import Engine
 from simulator.pace import TELL_S, find_slot_s
@@ -34,7 +34,7 @@ def write_report(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     page = environment.get_template(TEMPLATE).render(
-        report=told, pictures=_draw(engine, ending, told), sdrt=format_sdrt
+        report=told, pictures=_draw(engine, ending, told), sdrt=show_sdrt, why=_explain
     )
     (plan.folder / "report.html").write_text(page, "utf-8")
     return told
@@ -85,6 +85,9 @@ def summarise(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]:
         },
         "settled_usdr": sum(map(sum, last.settled)),
         "flows": flows,
+        "flows_top": {side: _find_top(flows, side, engine) for side in ("home", "visited")},
+        "homes": len({flow["home"] for flow in flows}),
+        "sellers": len({flow["visited"] for flow in flows}),
         "refusals": dict(codes),
         "netting": _net(flows),
         "cards": _cards(ending),
@@ -95,6 +98,22 @@ def summarise(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]:
             for score in ending.scores
         ],
     }
+
+
+def _find_top(flows: list[dict[str, Any]], side: str, engine: Engine) -> str:
+    """Name of the operator with the most on that side; nobody where nothing was settled."""
+    sums: Counter[str] = Counter()
+    for flow in flows:
+        sums[flow[side]] += flow["settled_usdr"]
+    names = {operator.id: operator.plan.name for operator in engine.world.operators}
+    return names[sums.most_common(1)[0][0]] if sums else "nobody"
+
+
+def _explain(code: str) -> str:
+    """How a refusal came about."""
+    if code.endswith(REVOKED):
+        return "signed with a key that had just been revoked: sent again with the spare one"
+    return KNOWN_REFUSALS.get(code, "a mistake of ours: the run fails")
 
 
 def _read_peak_mb(whose: int) -> int:
