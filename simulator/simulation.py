@@ -29,7 +29,7 @@ from simulator.engine import Engine
 from simulator.faults import Faults, revoked_operators, spare_seed
 from simulator.journal import RUN_FILE, Journal, Run
 from simulator.living_nodes import LivingNodes
-from simulator.pace import Pace
+from simulator.pace import TELL_S, Pace
 from simulator.population import draw_population, draw_trips
 from simulator.scenario import Scenario, without_nodes
 from simulator.screen_board import Board
@@ -162,14 +162,17 @@ async def play(plan: Plan, engine: Engine, travellers: Travellers, site: Site, b
     faults = Faults(site, engine, board.tell)
     await engine.prepare()
     await travellers.open()
-    pace = Pace(plan.speed, plan.scenario, engine.step)
+    pace, most_s = Pace(plan.speed, plan.scenario, engine.step), 0.0
     while engine.step < steps:
         step, behind_s = engine.step, await pace.wait(engine.step)
+        most_s = max(most_s, behind_s)
         await faults.prepare(step)
         available = await _balances(site)
         outcome, *_ = await together(engine.run_step(available, behind_s), travellers.step(step), faults.strike(step))
         board.step(engine.world, outcome)
-    await pace.wait(steps)
+    most_s = max(most_s, await pace.wait(steps))
+    if most_s >= TELL_S:
+        board.tell(f"the machine did not keep up with --speed {plan.speed:g}: {most_s:,.1f} s late, nothing left out")
 
 
 async def _balances(site: Site) -> dict[str, int]:

@@ -247,6 +247,7 @@ async def test_a_world_is_played_at_a_speed_or_says_that_it_was_too_fast(
         assert pace["steps_behind"] > 0
         assert "did not keep up" in page
         assert " s behind:" in output.getvalue()
+        assert "did not keep up with --speed" in output.getvalue()
 
 
 async def test_a_ledger_that_is_not_there_is_told_with_what_was_not_done(
