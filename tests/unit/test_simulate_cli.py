@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from landfall.errors import LandfallError
+from settlement.ledger.envelope import Signer
+from simulator.book import Book, make_record
 from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages
 from simulator.desk import Sending
 from simulator.journal import Journal, Run
@@ -19,7 +21,8 @@ from simulator.pace import Pace
 from simulator.scenario import find_scenario
 from simulator.simulate_cli import simulate
 from simulator.simulation import Plan, start_anew
-from simulator.usage_reports import Group, pack
+from simulator.usage_reports import Group, SimRecord, pack
+from simulator.world import make_world
 
 
 def run(*arguments: str) -> str:
@@ -92,6 +95,16 @@ def test_reports_are_of_one_pair_and_bounded() -> None:
     assert sum(len(report.groups) for report in reports) == 500
     assert len({report.name for report in reports}) == len(reports)
     assert all(len({group.trip % 2 for group in report.groups}) == 1 for report in reports)
+    assert max(len(report.groups) for report in reports) == 150
+
+
+def test_reports_of_people_who_write_a_lot_still_fit_an_envelope() -> None:
+    world = make_world(find_scenario("smoke")[2], 1)
+    book = Book(world, origin="ledger.example/test", token="abcdef", began_ms=1_800_000_000_000, seal_ids=[])
+    record = SimRecord(make_record("data", 30_000_000, 120, 2**40, 2**40, 86_400, "310260"), 1)
+    reports = pack("usage/0", [(0, 1, Group(trip, 1, [record] * (trip % 30))) for trip in range(1, 800)])
+    assert sum(len(report.groups) for report in reports) == 799
+    assert max(len(Signer(bytes(32)).sign(report.message(book))) for report in reports) < 60_000
 
 
 NAMES = {"a": "Alfa & Söhne", "b": "<Beta>", "c": "Gamma"}
