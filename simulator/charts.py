@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from settlement.money import format_sdrt
+from settlement.money import MICRO, format_sdrt
 from simulator.desk import Sending
 
 Flow = tuple[str, str, int]
@@ -14,6 +14,8 @@ Flow = tuple[str, str, int]
 WIDTH: Final = 960
 LETTER: Final = 6.6
 """Width of a letter of the usual size, about."""
+SLANT: Final = math.radians(35)
+"""Of names above columns: whole names fit, and can still be read."""
 PALETTE: Final = (
     "#2f6fb3 #e08a1e #3a9a5b #c44e52 #7d5fb2 #8c6d4f #d171a6 #5f7f8c #a8a432 #2aa3a3 #4c5fd5 #b5651d".split()
 )
@@ -28,9 +30,19 @@ STAGE_COLOURS: Final = {
     "declined": "#d171a6",
     "refused": "#c44e52",
 }
+GAP: Final = 14
+"""Between two bars."""
+LABEL: Final = 32
+"""Height of a label of two lines, with room."""
 _POINTS: Final = 160
 """Columns of a picture over time: more would be thinner than a line."""
 _TEXT: Final = 'font-size="12" fill="#333"'
+
+
+def show_sdrt(amount_usdr: int) -> str:
+    """An amount as a person reads it at a glance, cut to hundredths: `55,683.32 SDRt`."""
+    whole, micro = divmod(amount_usdr, MICRO)
+    return f"{whole:,}.{micro // (MICRO // 100):02} SDRt"
 
 
 def draw_sankey(flows: Sequence[Flow], names: Mapping[str, str]) -> str:
@@ -39,10 +51,11 @@ def draw_sankey(flows: Sequence[Flow], names: Mapping[str, str]) -> str:
     if not total:
         return _nothing("nothing was settled")
     given, taken = _sums(flow[::2] for flow in flows), _sums(flow[1:] for flow in flows)
-    rows = max(len(given), len(taken))
-    height, gap, bar = 140 + 44 * rows, 14, 16
-    scale = (height - 20 - gap * rows) / total
-    left, right = _stack(given, scale, gap), _stack(taken, scale, gap)
+    rows, bar = max(len(given), len(taken)), 16
+    scale = (120 + 30 * rows) / total
+    left, right = _stack(given, scale), _stack(taken, scale)
+    sides = ((left, given), (right, taken))
+    height = 20 + max(y + sums[name] * scale for places, sums in sides for name, y in places.items())
     colours = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(given)}
     parts, from_, to = [], dict(left), dict(right)
     begin, end = 250, WIDTH - 250
@@ -71,7 +84,7 @@ def draw_sankey(flows: Sequence[Flow], names: Mapping[str, str]) -> str:
             parts.append(f'<text x="{x + text}" y="{at:.1f}" text-anchor="{anchor}" {_TEXT}>{words}</text>')
             parts.append(
                 f'<text x="{x + text}" y="{at + 14:.1f}" text-anchor="{anchor}" font-size="11" fill="#777">'
-                f"{format_sdrt(sums[name])}</text>"
+                f"{show_sdrt(sums[name])}</text>"
             )
     return _svg(height, parts, "SDRt from home operators to visited operators")
 
@@ -82,29 +95,33 @@ def draw_flow_table(flows: Sequence[Flow], names: Mapping[str, str]) -> str:
         return _nothing("nothing was settled")
     homes, visited = sorted({flow[0] for flow in flows}), sorted({flow[1] for flow in flows})
     most = max(flow[2] for flow in flows)
-    wide, high, left, top = (WIDTH - 200) / len(visited), 34, 190, 40
+    longest = max(len(names[name]) for name in visited)
+    wide, high, left = (WIDTH - 230) / len(visited), 34, 190
+    top = 24 + longest * LETTER * math.sin(SLANT)
     parts = [
-        f'<text x="{left + wide * (n + 0.5):.1f}" y="{top - 12}" text-anchor="middle" {_TEXT}>'
-        f"{html.escape(_shorten(names[name], wide))}<title>{html.escape(names[name])}</title></text>"
+        f'<text transform="translate({left + wide * (n + 0.4):.1f} {top - 8:.1f}) rotate(-{math.degrees(SLANT):.0f})" '
+        f"{_TEXT}>{html.escape(names[name])}</text>"
         for n, name in enumerate(visited)
     ]
     sums = {flow[:2]: flow[2] for flow in flows}
     for row, home in enumerate(homes):
         y = top + row * high
-        parts.append(f'<text x="{left - 10}" y="{y + 21}" text-anchor="end" {_TEXT}>{html.escape(names[home])}</text>')
+        parts.append(
+            f'<text x="{left - 10}" y="{y + 21:.1f}" text-anchor="end" {_TEXT}>{html.escape(names[home])}</text>'
+        )
         for column, name in enumerate(visited):
             amount = sums.get((home, name), 0)
             shade = math.sqrt(amount / most)
             x = left + column * wide
             parts.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{wide - 3:.1f}" height="{high - 3}" fill="#2f6fb3" '
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide - 3:.1f}" height="{high - 3}" fill="#2f6fb3" '
                 f'fill-opacity="{0.04 + 0.9 * shade:.2f}"/>'
             )
             colour = "#fff" if shade > 0.55 else "#333"
-            words = format_sdrt(amount).split(".")[0] if amount else "–"
+            words = f"{amount // MICRO:,}" if amount >= MICRO else "<1" if amount else "–"
             parts.append(
-                f'<text x="{x + wide / 2:.1f}" y="{y + 20}" text-anchor="middle" font-size="12" fill="{colour}">'
-                f"{words}</text>"
+                f'<text x="{x + wide / 2:.1f}" y="{y + 20:.1f}" text-anchor="middle" font-size="12" fill="{colour}">'
+                f"{html.escape(words)}</text>"
             )
     return _svg(top + high * len(homes) + 10, parts, "SDRt settled by pair of operators")
 
@@ -186,12 +203,6 @@ def draw_stages(steps: Sequence[Mapping[str, int]], step_hours: int) -> str:
     return _svg(height, parts, "journeys by stage over the simulated days")
 
 
-def _shorten(text: str, wide: float) -> str:
-    """The text, or as much of it as fits into so many units."""
-    most = int(wide / LETTER)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
 def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums: Counter[str] = Counter()
     for name, amount in pairs:
@@ -199,12 +210,14 @@ def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
     return dict(sums.most_common())
 
 
-def _stack(sums: Mapping[str, int], scale: float, gap: int) -> dict[str, float]:
-    """Where each one's bar begins."""
-    places, y = {}, 10.0
+def _stack(sums: Mapping[str, int], scale: float) -> dict[str, float]:
+    """Where each one's bar begins: a gap below the one above, and its label, beside its middle, below that one's."""
+    places: dict[str, float] = {}
+    end, middle = 10.0 - GAP, 0.0
     for name, amount in sums.items():
-        places[name] = y
-        y += max(amount * scale, 1) + max(gap, 32 - amount * scale)
+        tall = max(amount * scale, 1.0)
+        places[name] = max(end + GAP, middle + LABEL - tall / 2)
+        end, middle = places[name] + tall, places[name] + tall / 2
     return places
 
 

@@ -6,7 +6,7 @@ log, the offline audit, the detector and the networks' own lists say.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -14,11 +14,14 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 
-from settlement.evidence import Finding
+from settlement.evidence import SERVICES, Finding
 from settlement.ledger.audit import AuditReport
+from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.state import Account
+from settlement.money import format_sdrt
 from settlement.reconciliation import Kind, Rules, Step, reconcile
 from simulator.card_book import CardBook
+from simulator.disputing import Disputes
 from simulator.engine import Engine, Outcome
 from simulator.frauds import NAMES, OVER_REPORT, PHANTOM, REPLAY, WITHDRAW
 from simulator.journeys import Stage
@@ -31,16 +34,16 @@ RECALL: Final = 0.95
 """What a detector must reach for each named fraud."""
 CLOCKS_MS: Final = 1_000
 """The network's list and the ledger are of one machine's clock; between a deed and its entry lies a little."""
-KNOWN_REFUSALS: Final = frozenset(
-    {
-        "request: offer-closed",
-        "request: conflict",
-        "redeem: insufficient-funds",
-        "usage: out-of-time",
-        "usage-doubled: out-of-sequence",
-    }
-)
-"""Refusals that a scenario may bring about. Any other is a mistake of ours, and fails the run."""
+KNOWN_REFUSALS: Final = {
+    "request: offer-closed": "the offer had been pulled",
+    "request: conflict": "a home sent a second, different request under the id of its first",
+    "redeem: insufficient-funds": "a home redeemed the same SDRt twice",
+    "usage: out-of-time": "a network's clock ran ahead: put right, and reported again",
+    "usage-doubled: out-of-sequence": "a report was sent a second time under another id",
+}
+"""Refusals that a scenario may bring about, and how. Any other is a mistake of ours, and fails the run."""
+REVOKED: Final = ": key-not-valid"
+"""Of a message that was signed with a key just revoked: sent again with the spare one."""
 
 
 class Check(Struct, frozen=True):
@@ -87,7 +90,8 @@ def check_money(audit: AuditReport, accounts: dict[str, Account]) -> list[Check]
         Check(
             "money is conserved",
             kept,
-            f"balances {total} = minted {audit.minted} - burned {audit.burned}; escrow {escrow} = {audit.escrow}",
+            f"accounts hold {format_sdrt(total)}: {format_sdrt(audit.minted)} minted less {format_sdrt(audit.burned)} "
+            f"burnt; accounts have {format_sdrt(escrow)} in escrow, requests {format_sdrt(audit.escrow)}",
         ),
         Check("balances follow from the log", not differ, f"{len(accounts)} compared, {differ or 'none'} differ"),
     ]
@@ -95,10 +99,8 @@ def check_money(audit: AuditReport, accounts: dict[str, Account]) -> list[Check]
 
 def check_refusals(outcomes: Iterable[Outcome], *, revoked: bool) -> Check:
     """Nothing was refused but for a reason that the scenario gave."""
-    codes = {
-        code for outcome in outcomes for code in outcome.codes if not code.endswith(": key-not-valid") or not revoked
-    }
-    strange = codes - KNOWN_REFUSALS
+    codes = {code for outcome in outcomes for code in outcome.codes if not code.endswith(REVOKED) or not revoked}
+    strange = codes - KNOWN_REFUSALS.keys()
     return Check("refusals are for stated reasons", not strange, f"unexpected: {sorted(strange) or 'none'}")
 
 
@@ -123,26 +125,26 @@ def check_records(engine: Engine, truth: pl.DataFrame, log: LogBook, cards: Card
         Check(
             "records reconcile with the log",
             not kinds and missing == lost.height,
-            f"{matched // 2} on both sides, {missing} refused and found missing there; other kinds: {kinds or 'none'}",
+            f"{matched // 2:,} on both sides, {missing:,} refused and found missing; other kinds: {kinds or 'none'}",
         ),
-        Check("refused records have a cause", not unnamed, f"{unnamed} of {truth.height} have none"),
-        Check("all use is accounted for", used == told, f"meters {used}, records {told} units"),
+        Check("refused records have a cause", not unnamed, f"{unnamed} of {truth.height:,} have none"),
+        Check("all use is accounted for", used == told, f"meters counted {used:,} units, records have {told:,}"),
         _check_cards(cards, of_cards),
     ]
 
 
 def _log_frame(log: LogBook, trips: dict[UUID, int]) -> tuple[pl.DataFrame, dict[UUID, dict[str, int]]]:
     """The log's records of unsampled journeys as a side of a reconciliation, and the cards' sums."""
-    rows: list[tuple[int, int, int, int]] = []
+    requests = list(log.records.requests)
+    trip = np.array([trips.get(request, -1) for request in requests] or [-1], dtype=np.int32)
+    frame = log.records.frame()
+    frame = frame.with_columns(pl.Series("trip", trip[frame["request"].to_numpy()]))
     cards: dict[UUID, dict[str, int]] = {}
-    for request, sequence, position, _, service, units in log.rows:
-        if (trip := trips.get(request)) is not None:
-            rows.append((trip, sequence, position, units))
-        else:
-            sums = cards.setdefault(request, {"data": 0, "voice": 0, "message": 0})
-            sums[service] += units
-    schema = {"trip": pl.Int32, "sequence": pl.Int32, "position": pl.Int16, "units": pl.Int64}
-    return _side(pl.DataFrame(rows, schema=schema, orient="row")), cards
+    of_cards = frame.filter(pl.col("trip") < 0).group_by("request", "service").agg(pl.col("units").sum())
+    for place, service, units in of_cards.iter_rows():
+        sums = cards.setdefault(requests[place], dict.fromkeys(SERVICES, 0))
+        sums[SERVICES[service]] = units
+    return _side(frame.filter(pl.col("trip") >= 0)), cards
 
 
 def _side(frame: pl.DataFrame) -> pl.DataFrame:
@@ -197,12 +199,12 @@ def check_ends(engine: Engine, log: LogBook, cards: CardBook) -> Check:
     ours |= {UUID(traveller.request) for traveller in cards.travellers if traveller.request}
     accepted = ours & log.accepted.keys()
     open_ = len(accepted - log.ended.keys())
-    return Check("every request has ended", not open_, f"{len(accepted)} accepted, {open_} still open")
+    return Check("every request has ended", not open_, f"{len(accepted):,} accepted, {open_} still open")
 
 
 def check_leaks(log: LogBook, secrets: int) -> Check:
     """Nothing of a person is on the ledger."""
-    saw = f"{secrets} secrets looked for in {log.entries} entries: {log.leaks[:3] or 'none found'}"
+    saw = f"{secrets} secrets looked for in {log.entries:,} entries: {log.leaks[:3] or 'none found'}"
     return Check("no personal data on the ledger", not log.leaks, saw)
 
 
@@ -258,13 +260,25 @@ def check_frauds(scores: list[FraudScore]) -> list[Check]:
     ]
 
 
+def check_disputes(disputes: Disputes) -> list[Check]:
+    """What was found and cost anything was disputed on the ledger, and conceded there."""
+    if not disputes.findings:
+        return []
+    saw = (
+        f"{disputes.raised} raised and {disputes.conceded} conceded, {disputes.idle} cost nothing; "
+        f"{format_sdrt(disputes.restored)} restored; not taken: {', '.join(disputes.refused) or 'none'}"
+    )
+    whole = disputes.findings == disputes.conceded + disputes.idle and not disputes.refused
+    return [Check("findings are disputed on the ledger", whole, saw)]
+
+
 def read_truth(paths: Iterable[Path]) -> pl.DataFrame:
     """The ground truth of all steps."""
     return pl.concat([pl.read_parquet(path) for path in paths])
 
 
-def check_audit(audit: AuditReport, log: LogBook, expected: dict[str, Any]) -> Check:
+def check_audit(audit: AuditReport, log: LogBook, head: Checkpoint) -> Check:
     """The auditor executed the whole log by itself, and came to the same."""
-    same = audit.entries == log.entries == expected["size"] and audit.root == expected["root"]
-    saw = f"{audit.entries} entries, root {audit.root[:16]}…, {audit.digests} state digests compared"
+    same = audit.entries == log.entries == head.size and audit.root == head.root.hex()
+    saw = f"{audit.entries:,} entries, root {audit.root[:16]}…, {audit.digests} state digests compared"
     return Check("the auditor agrees", same, saw)

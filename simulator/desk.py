@@ -10,12 +10,12 @@ is sent again until it is answered (the same octets get the first receipt again)
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from multiprocessing import get_context
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -35,6 +35,7 @@ PATIENCE: Final = 6
 """Times that the SDK's own retries (some 25 s each) are begun again: a node that restarts is waited for."""
 OVERLOADED: Final = frozenset({"overloaded", "internal"})
 
+T = TypeVar("T")
 Order = tuple[int, Message]
 """Who signs (operator's number), and what."""
 
@@ -51,9 +52,10 @@ class Access(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True):
-    """What became of one message: `index` of its entry and `settled` µSDRt, or `code` and `detail` of a refusal."""
+    """What became of one message: `index` and `time` (ms) of its entry, `settled` µSDRt; or why it was refused."""
 
     index: int = -1
+    time: int = 0
     settled: int = 0
     refused: tuple[Refusal, ...] = ()
     code: str | None = None
@@ -76,12 +78,20 @@ class Desk:
         self._access, self._pool, self._workers = access, pool, workers
         self._line = None if pool else _Line(access)
         self.sendings: list[Sending] = []
-        self.retried = 0
+        self.doing = ""
+        """What is being sent, in words."""
 
     async def send(self, kind: str, orders: Sequence[Order]) -> list[Answered]:
         """Send all; what became of each, in order. Raises `Unreachable` when the ledger stays away."""
         if not orders:
             return []
+        self.doing = f"sending {len(orders):,} of {kind}"
+        try:
+            return await self._send(kind, orders)
+        finally:
+            self.doing = ""
+
+    async def _send(self, kind: str, orders: Sequence[Order]) -> list[Answered]:
         if self._line is not None:
             answers, sendings = await self._line.send(kind, orders)
             self.sendings += sendings
@@ -94,6 +104,10 @@ class Desk:
         )
         self.sendings += [sending for _, sendings in results for sending in sendings]
         return [answer for answers, _ in results for answer in answers]
+
+    async def work(self, deed: Callable[[], T]) -> T:
+        """Do something that takes its time in one of the processes; without any, in a thread of this one."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, deed)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -160,7 +174,7 @@ class _Line:
 def _answered(answer: Receipt | Rejection) -> Answered:
     if isinstance(answer, Rejection):
         return Answered(code=answer.code, detail=answer.detail)
-    return Answered(answer.index, answer.settled, answer.refused)
+    return Answered(answer.index, answer.time, answer.settled, answer.refused)
 
 
 _loop: asyncio.AbstractEventLoop

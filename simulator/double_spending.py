@@ -25,6 +25,18 @@ class Attempt(Struct, frozen=True):
     code: str | None
 
 
+def _refuse(engine: "Engine", step: int, number: int) -> RefuseRedemption:
+    """The issuer's refusal of the redemption that was taken."""
+    fields, redemption = engine.book.fields(f"refuse/{step}/{number}"), engine.book.id(f"redeem/{step}/{number}/0")
+    return RefuseRedemption(**fields, redemption=redemption, cause="test")
+
+
+async def take_back(engine: "Engine", step: int) -> None:
+    """A step that was broken off may have left a redemption that nobody answered: if so, it is refused now."""
+    orders = [(len(engine.world.operators), _refuse(engine, step, number)) for number in double_spenders(engine.world)]
+    await engine.desk.send("refuse-redemption", orders)  # past the engine's count: mostly there is none to refuse
+
+
 async def spend_twice(engine: "Engine", step: int, available: dict[str, int]) -> None:
     """Try it for those who do, in the steps in which they do. `available`: µSDRt as the step began."""
     draw, book = generator(engine.world, "fraud", 1 + step), engine.book
@@ -39,8 +51,7 @@ async def spend_twice(engine: "Engine", step: int, available: dict[str, int]) ->
         second, *_ = await engine.send("redeem", [(number, pair[1])])
         engine.attempts.append(Attempt(operator.id, "double-spend", second.code))
         if first.code is None:
-            refusal = RefuseRedemption(**book.fields(f"refuse/{step}/{number}"), redemption=pair[0].id, cause="test")
-            await engine.send("refuse-redemption", [(len(engine.world.operators), refusal)])
+            await engine.send("refuse-redemption", [(len(engine.world.operators), _refuse(engine, step, number))])
         placed = [trip for trip in range(len(engine.trips)) if engine.home[trip] == number]
         placed = [trip for trip in placed if engine.trips.buy_step[trip] == step and engine.trips.offer[trip] >= 0]
         if placed:

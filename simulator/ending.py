@@ -1,6 +1,7 @@
 """The end of a simulation: the log exported, audited, read, searched for fraud, checked, and all of it reported.
 
-Nothing here changes the world, so it may be done again at any time while the run's folder is there.
+Nothing here changes the world but disputes of what was found, and those are the same each time: it may be done again at
+any time while the run's folder is there.
 """
 
 import asyncio
@@ -14,18 +15,21 @@ from msgspec import Struct
 
 from settlement.evidence import Metered, Ordered, Switched
 from settlement.ledger.audit import AuditReport, audit
+from settlement.ledger.checkpoint import Checkpoint
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.export import write_export
 from settlement.ledger.signatures import PrivateKey
 from settlement.ledger.state import Account
+from settlement.money import format_sdrt
 from simulator import checks
 from simulator.card_book import CardBook
 from simulator.checks import Check, FraudScore
 from simulator.detection import run_detector
+from simulator.disputing import Disputes, dispute
 from simulator.engine import Engine, Outcome
 from simulator.journal import Journal
 from simulator.kept_network import REGISTRATIONS
-from simulator.log_book import read_log
+from simulator.log_book import LogBook, read_log
 from simulator.site import Site, Tell
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     checks: list[Check]
     scores: list[FraudScore]
     cards: CardBook
+    disputes: Disputes
     per_second: dict[int, int]
 
     @property
@@ -55,44 +60,59 @@ class Ending(Struct, frozen=True, kw_only=True):
 async def end(plan: "Plan", engine: Engine, cards: CardBook, site: Site, tell: Tell) -> Ending:
     """Export, audit, detect, check. Raises what the export and the audit raise."""
     folder = site.folder
-    size, root = await _export(site)
-    tell(f"{size} entries exported by the auditor; auditing them offline")
-    audited = await asyncio.to_thread(audit, folder / LOG_FOLDER, site.log_key)
-    tell(f"audit: every signature, rule and balance holds, {audited.rate:,.0f} entries a second")
     outcomes = engine.journal.outcomes(Outcome, plan.scenario.steps)
     secrets, plmns = cards.secrets(), [operator.plmn for operator in site.world.operators]
-    log = await asyncio.to_thread(
-        read_log, folder / LOG_FOLDER, secrets=secrets, plmns=plmns, reported=folder / REPORTED_FILE
-    )
+
+    async def read_whole() -> tuple[Checkpoint, LogBook]:
+        head = await _export(site)
+        reported = folder / REPORTED_FILE
+        return head, await asyncio.to_thread(
+            read_log, folder / LOG_FOLDER, secrets=secrets, plmns=plmns, reported=reported
+        )
+
+    head, log = await read_whole()
+    tell(f"{head.size:,} entries exported by the auditor")
+    _gather_evidence(engine.journal, cards, site, plan.scenario.steps)
+    findings = await run_detector(folder, folder / EVIDENCE_FILE, folder / REPORTED_FILE)
+    tell(f"the detector looked at them: {len(findings)} findings")
+    disputes = await dispute(engine, findings, folder / LOG_FOLDER, log.entries, folder / REPORTED_FILE)
+    if disputes.raised:  # what they came to is in the log, too
+        tell(f"{disputes.raised} disputes raised, {disputes.conceded} conceded: {format_sdrt(disputes.restored)} back")
+        head, log = await read_whole()
+    audited = await asyncio.to_thread(audit, folder / LOG_FOLDER, site.log_key)
+    tell(f"audit: every signature, rule and balance holds, {audited.rate:,.0f} entries a second")
     truth = await asyncio.to_thread(
         checks.read_truth, [engine.journal.truth(step) for step in range(plan.scenario.steps)]
     )
-    _gather_evidence(engine.journal, cards, site, plan.scenario.steps)
-    findings = await run_detector(folder, folder / EVIDENCE_FILE, folder / REPORTED_FILE)
-    tell(f"{truth.height} records compared, {len(findings)} findings by the detector")
     scores = checks.score_frauds(engine, truth, findings, log, outcomes)
     registrations = folder / "private" / REGISTRATIONS
     found = [
         *checks.check_money(audited, await _accounts(site)),
-        checks.check_audit(audited, log, {"size": size, "root": root}),
+        checks.check_audit(audited, log, head),
         checks.check_refusals(outcomes, revoked=bool(engine.spares)),
         *checks.check_records(engine, truth, log, cards),
         checks.check_profiles(log, cards, registrations, {op.id: op.plmn for op in site.world.operators}),
         checks.check_ends(engine, log, cards),
         checks.check_leaks(log, len(secrets)),
         *checks.check_frauds(scores),
+        *checks.check_disputes(disputes),
     ]
     return Ending(
-        audit=audited, outcomes=outcomes, checks=found, scores=scores, cards=cards, per_second=dict(log.per_second)
+        audit=audited,
+        outcomes=outcomes,
+        checks=found,
+        scores=scores,
+        cards=cards,
+        disputes=disputes,
+        per_second=dict(log.per_second),
     )
 
 
-async def _export(site: Site) -> tuple[int, str]:
+async def _export(site: Site) -> Checkpoint:
     """The whole log, read by the auditor over HTTP."""
     folder: Path = site.folder / LOG_FOLDER
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    head = await write_export(folder, await site.auditor.note(), site.auditor.bundle, site.log_key)
-    return head.size, head.root.hex()
+    return await write_export(folder, await site.auditor.note(), site.auditor.bundle, site.log_key)
 
 
 async def _accounts(site: Site) -> dict[str, Account]:

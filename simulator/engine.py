@@ -21,7 +21,7 @@ from msgspec import Struct
 from settlement.ledger.messages import Message, Mint, WithdrawOffer
 from simulator.book import Book
 from simulator.desk import Answered, Desk, Sending
-from simulator.double_spending import Attempt, spend_twice
+from simulator.double_spending import Attempt, spend_twice, take_back
 from simulator.evidence_book import EvidenceBook
 from simulator.frauds import WITHDRAW, Frauds, draw_frauds
 from simulator.journal import Journal
@@ -35,7 +35,10 @@ FUNDS_USDR: Final = 100_000_000
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What a step came to. `codes`: refusals by phase and code. `settled`: µSDRt by (home, visited), all so far."""
+    """What a step came to. `codes`: refusals by phase and code. `settled`: µSDRt by (home, visited), all so far.
+
+    `seconds`: how long it took; `behind_s`: how late it began, by the speed that was asked for.
+    """
 
     step: int
     stages: dict[str, int]
@@ -47,6 +50,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     octets: int
     seconds: float
     again: bool
+    behind_s: float = 0.0
 
 
 class Engine:
@@ -96,25 +100,29 @@ class Engine:
             for operator in self.world.operators
         ]
 
-    async def run_step(self, available: dict[str, int]) -> Outcome:
+    async def run_step(self, available: dict[str, int], behind_s: float = 0.0) -> Outcome:
         """One step, whole. Raises `Unreachable`; then it may be run again."""
         step, again = self.step, self.journal.has_begun(self.step)
-        begun = self.journal.begin(step, available)
+        begun = self.journal.begin(step, available, behind_s)
         self.codes.clear()
         self.attempts.clear()
         self.desk.sendings.clear()
         clock = time.perf_counter()
-        await self._order(step)
-        if not again:  # a refusal is not remembered: what was refused then might be taken now
+        placed_ms = await self._order(step)
+        # No use before its order: a step that was broken off may have placed it long after it began.
+        minute = max(begun.minute, placed_ms // 60_000)
+        if again:
+            await take_back(self, step)
+        else:  # a refusal is not remembered: what was refused then might be taken now
             await spend_twice(self, step, begun.available)
         await self._serve()
-        await self._activate(step, begun.minute)
-        reporter = Reporter(self, step, begun.minute)
+        await self._activate(step, minute)
+        reporter = Reporter(self, step, minute)
         await reporter.report(draw_use(self.world, self.people, self.trips, step))
         await self._end(step)
         await self._withdraw(step)
         reporter.truth.write(self.journal.truth(step))
-        self.evidence.write(step, self.journal.evidence(step), begun.minute)
+        self.evidence.write(step, self.journal.evidence(step), minute)
         outcome = Outcome(
             step=step,
             stages={stage.name.lower(): int((self.journeys.stage == stage).sum()) for stage in Stage},
@@ -126,6 +134,7 @@ class Engine:
             octets=reporter.octets,
             seconds=round(time.perf_counter() - clock, 3),
             again=again,
+            behind_s=begun.behind_s,
         )
         self.journal.finish(step, outcome, self.journeys.arrays())
         self.step += 1
@@ -162,17 +171,20 @@ class Engine:
 
     async def _move(
         self, kind: str, trips: Array, signer: Array, make: Callable[[int], Message], done: Stage, refused: Stage | None
-    ) -> None:
+    ) -> list[Answered]:
         """Send one message for each journey, and move on those that were taken; the others are `refused`, or stay."""
         orders = [(int(signer[trip]), make(int(trip))) for trip in trips]
-        for trip, answer in zip(trips, await self.send(kind, orders), strict=True):
+        answers = await self.send(kind, orders)
+        for trip, answer in zip(trips, answers, strict=True):
             if answer.code is None:
                 self.journeys.stage[trip] = done
                 self.journeys.settled[self.home[trip], self.visited[trip]] += answer.settled
             elif refused is not None:
                 self.journeys.stage[trip] = refused
+        return answers
 
-    async def _order(self, step: int) -> None:
+    async def _order(self, step: int) -> int:
+        """The requests of the step; when the last of them was placed (ms), 0 without any."""
         trips, stage = self.trips, self.journeys
         due = np.flatnonzero(stage.having(Stage.PLANNED) & (trips.buy_step == step))
 
@@ -180,7 +192,8 @@ class Engine:
             escrow, renewals = int(trips.escrow[trip]), int(trips.renewals[trip])
             return self.book.request(trip, int(self.home[trip]), int(trips.offer[trip]), escrow, renewals)
 
-        await self._move("request", due, self.home, make, Stage.REQUESTED, Stage.REFUSED)
+        answers = await self._move("request", due, self.home, make, Stage.REQUESTED, Stage.REFUSED)
+        return max((answer.time for answer in answers), default=0)
 
     async def _serve(self) -> None:
         """Accept or decline, then deliver or call off, as each journey's fate has it."""

@@ -30,6 +30,9 @@ STATE_FILE: Final = "private/state.npz"
 EVIDENCE: Final = "evidence"
 TRUTH: Final = "private/truth"
 
+SAME: Final = ("scenario", "seed", "ledger", "subscribers")
+"""What of a run must be as it was for it to go on."""
+
 T = TypeVar("T")
 
 
@@ -40,14 +43,17 @@ class Run(Struct, frozen=True, kw_only=True):
     seed: int
     began_ms: int
     ledger: str | None = None
+    subscribers: int | None = None
+    """How many, where the scenario was told another number."""
     version: str = __version__
 
 
 class Begun(Struct, frozen=True, kw_only=True):
-    """What a step saw as it began: minutes since the epoch, and µSDRt available to those it needs it of."""
+    """What a step saw as it began: the minute since the epoch, balances that are needed (µSDRt), how late it was."""
 
     minute: int
     available: dict[str, int] = {}
+    behind_s: float = 0.0
 
 
 class Journal:
@@ -62,7 +68,7 @@ class Journal:
         path = self.folder / RUN_FILE
         if path.exists():
             known = msgspec.json.decode(path.read_bytes(), type=Run)
-            same = (known.scenario, known.seed, known.ledger) == (run.scenario, run.seed, run.ledger)
+            same = all(getattr(known, name) == getattr(run, name) for name in SAME)
             if not same or (self.folder / "scenario.toml").read_text("utf-8") != text:
                 raise LandfallError(
                     f"{self.folder} has a run of {known.scenario}, seed {known.seed}, or of another version of that "
@@ -76,12 +82,12 @@ class Journal:
         write_whole(path, msgspec.json.encode(run))
         return run
 
-    def begin(self, step: int, available: dict[str, int]) -> Begun:
+    def begin(self, step: int, available: dict[str, int], behind_s: float = 0.0) -> Begun:
         """What the step saw when it first began: now, unless it was broken off before."""
         path = self._steps / f"{step:04}.begun"
         if path.exists():
             return msgspec.json.decode(path.read_bytes(), type=Begun)
-        begun = Begun(minute=int(time.time()) // 60, available=available)
+        begun = Begun(minute=int(time.time()) // 60, available=available, behind_s=round(behind_s, 3))
         write_whole(path, msgspec.json.encode(begun))
         return begun
 

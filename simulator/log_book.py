@@ -6,16 +6,20 @@ log = read_log(folder / "ledger", secrets=[…], plmns=[…], reported=folder / 
 import base64
 import binascii
 import re
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 import msgspec
+import numpy as np
+import polars as pl
 
 from ota.scp80.digits import pack_digits
-from settlement.evidence import Reported
+from settlement.evidence import SERVICES, Reported
 from settlement.ledger.envelope import parse
 from settlement.ledger.export import bundles_of
 from settlement.ledger.keys import from_base64url, thumbprint
@@ -32,11 +36,13 @@ from settlement.ledger.messages import (
     Message,
     Recover,
     ReportUsage,
+    UsageGroup,
 )
 from settlement.ledger.note import parse_note
 from settlement.ledger.tiles import decode_bundle
 
 IMSI_DIGITS = 15
+COLUMNS: Final = ("request", "sequence", "position", "service", "units")
 ENDS = (CancelRequest, DeclineRequest, ExpireRequest, CloseRequest)
 
 
@@ -45,14 +51,38 @@ class LogBook:
     """What the log says. Times are milliseconds since the epoch; `causes`: of cancelled requests."""
 
     entries: int = 0
-    rows: list[tuple[UUID, int, int, int, str, int]] = field(default_factory=list)
-    """Usage records: request, sequence, position, entry, service, units."""
+    records: "LoggedRecords" = field(default_factory=lambda: LoggedRecords())
     accepted: dict[UUID, int] = field(default_factory=dict)
     ended: dict[UUID, int] = field(default_factory=dict)
     causes: dict[UUID, str] = field(default_factory=dict)
-    groups: Counter[UUID] = field(default_factory=Counter)
     leaks: list[str] = field(default_factory=list)
     per_second: Counter[int] = field(default_factory=Counter)
+
+
+class LoggedRecords:
+    """Usage records of the log as columns: a million subscribers make millions of them.
+
+    `requests`: those that records are of, in the order of their first; a record has its request's place there.
+    """
+
+    def __init__(self) -> None:
+        self.requests: dict[UUID, int] = {}
+        self._columns = tuple(array(kind) for kind in "iiibq")
+
+    def add(self, group: UsageGroup) -> None:
+        """Note the records of a group."""
+        request = self.requests.setdefault(group.request, len(self.requests))
+        of_request, sequence, positions, services, units = self._columns
+        for position, record in enumerate(group.records):
+            of_request.append(request)
+            sequence.append(group.sequence)
+            positions.append(position)
+            services.append(SERVICES.index(record.service))
+            units.append(record.units)
+
+    def frame(self) -> pl.DataFrame:
+        """All of them: `request` (its place), `sequence`, `position`, `service` (place in `SERVICES`), `units`."""
+        return pl.DataFrame(dict(zip(COLUMNS, map(np.asarray, self._columns), strict=True)))
 
 
 def read_entries(folder: Path) -> Iterator[tuple[int, int, bytes]]:
@@ -77,7 +107,7 @@ def read_log(folder: Path, *, secrets: list[str], plmns: list[str], reported: Pa
             sender = senders.see(envelope.kid, message)
             log.leaks += [f"entry {index}: {leak}" for leak in search.find(raw)]
             log.entries, log.per_second[time // 1000] = index + 1, log.per_second[time // 1000] + 1
-            _take(log, index, time, message)
+            _take(log, time, message)
             if isinstance(message, ReportUsage):
                 for group in message.groups:
                     told = Reported(group.request, sender, index, group.sequence, group.records)
@@ -109,12 +139,10 @@ class Senders:
         self._names[thumbprint(from_base64url(key.encode()))] = name
 
 
-def _take(log: LogBook, index: int, time: int, message: Message) -> None:
+def _take(log: LogBook, time: int, message: Message) -> None:
     if isinstance(message, ReportUsage):
         for group in message.groups:
-            log.groups[group.request] += 1
-            for position, record in enumerate(group.records):
-                log.rows.append((group.request, group.sequence, position, index, record.service, record.units))
+            log.records.add(group)
     elif isinstance(message, AcceptRequest):
         log.accepted[message.request] = time
     elif isinstance(message, ENDS):

@@ -5,6 +5,7 @@ again; what was sent twice must not count twice. Each record's end goes into the
 """
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from simulator.frauds import HONEST, OVER_REPORT, PHANTOM, REPLAY
 from simulator.journeys import Array, Stage
 from simulator.population import Use, generator
 from simulator.tap_path import Used, through_tap
+from simulator.together import together
 from simulator.usage_reports import SERVICES, Group, Report, SimRecord, TruthTable, pack
 from simulator.world import Operator
 
@@ -58,8 +60,12 @@ class Reporter:
         self._postpone(trip[late], [array[late] for array in told])
         now = np.flatnonzero(~late)
         groups = [self._group(int(trip[at]), [int(a[at]) for a in true], [int(a[at]) for a in told]) for at in now]
-        groups = self._through_billing([group for group in groups if group.records])
-        await self._send(groups, f"usage/{self._step}")
+        groups = [group for group in groups if group.records]
+        by_tap = self._by_tap()
+        billed = [group for group in groups if int(engine.visited[group.trip]) in by_tap]
+        direct = [group for group in groups if int(engine.visited[group.trip]) not in by_tap]
+        await together(self._through_billing(billed), self._send(direct, f"usage/{self._step}"))
+        await self._send(billed, f"usage/{self._step}")
         again = [
             Group(g.trip, g.sequence + 1, [SimRecord(one.record, 0) for one in g.records], "replay")
             for g in groups
@@ -83,22 +89,27 @@ class Reporter:
         records += self._records(trip, self._minute, true, told)
         return Group(trip, int(journeys.sequence[trip]) + 1, records, label)
 
-    def _through_billing(self, groups: list[Group]) -> list[Group]:
-        """What networks with a classic billing system report stood in a TAP file first, and is read from there."""
+    def _by_tap(self) -> dict[int, Operator]:
+        """Networks with a classic billing system. Who lies reports by itself."""
+        world = self._engine.world
+        liars = {one.operator for one in world.scenario.dishonest}
+        return {one.number: one for one in world.operators if one.plan.usage == "tap" and one.id not in liars}
+
+    async def _through_billing(self, groups: list[Group]) -> None:
+        """What they report stood in a TAP file first, and is read from there: as the others' reports are sent."""
         engine = self._engine
-        liars = {one.operator for one in engine.world.scenario.dishonest}
-        for operator in engine.world.operators:
+        for operator in self._by_tap().values():
             theirs = [group for group in groups if engine.visited[group.trip] == operator.number]
-            if operator.plan.usage == "tap" and operator.id not in liars and theirs:
-                used = [Used(imsi_of(operator, group.trip), one.record) for group in theirs for one in group.records]
-                path = engine.journal.tap(operator.id, self._step)
-                found = through_tap(path, used, tadig=operator.tadig, plmn=operator.plmn, sequence=self._step)
-                by_imsi: defaultdict[str, list[SimRecord]] = defaultdict(list)
-                for one in found:
-                    by_imsi[one.imsi].append(SimRecord(one.record, one.record.units))
-                for group in theirs:
-                    group.records = by_imsi[imsi_of(operator, group.trip)]
-        return groups
+            if not theirs:
+                continue
+            used = [Used(imsi_of(operator, group.trip), one.record) for group in theirs for one in group.records]
+            path = engine.journal.tap(operator.id, self._step)
+            deed = partial(through_tap, path, used, tadig=operator.tadig, plmn=operator.plmn, sequence=self._step)
+            by_imsi: defaultdict[str, list[SimRecord]] = defaultdict(list)
+            for one in await engine.desk.work(deed):
+                by_imsi[one.imsi].append(SimRecord(one.record, one.record.units))
+            for group in theirs:
+                group.records = by_imsi[imsi_of(operator, group.trip)]
 
     def _records(self, trip: int, minute: int, true: list[int], told: list[int]) -> list[SimRecord]:
         engine = self._engine

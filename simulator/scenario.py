@@ -30,8 +30,14 @@ MOST_ID: Final = 32
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
 Hours = Annotated[int, Meta(ge=0, le=24 * 366)]
-Id = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{1,28}[a-z0-9]$")]
-Iso = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+Id = Annotated[
+    str,
+    Meta(
+        pattern="^[a-z][a-z0-9-]{1,28}[a-z0-9]$",
+        description="3 to 30 lower-case letters, digits and hyphens, a letter first",
+    ),
+]
+Iso = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="two capital letters, as ISO 3166-1 has them")]
 
 Fraud = Literal["over-report", "replay", "phantom-usage", "double-spend", "withdraw"]
 FaultKind = Literal["kill-node", "stop-ledger", "restart-database", "revoke-key"]
@@ -229,5 +235,6 @@ def find_scenario(name: str) -> tuple[str, str, Scenario]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(list_scenarios())
-        raise LandfallError(f"there is no scenario {name!r} ({error}): name a TOML file, or one of {known}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise LandfallError(f"there is no scenario {name!r} ({why}): name a TOML file, or one of {known}") from None
     return path.stem, text, read_scenario(text, name)

@@ -107,7 +107,7 @@ def _check_services(operators: dict[int, dict[str, Any]], complain: Any) -> None
 
 def _check_times(table: dict[str, Any], complain: Any) -> None:
     days = table.get("days")
-    if not isinstance(days, int):
+    if not isinstance(days, int) or days < 1:  # told already
         return
     for key, field in (("events", "from_hour"), ("outages", "from_hour"), ("faults", "at_hour")):
         for number, one in tables_of(table, key):

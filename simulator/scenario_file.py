@@ -9,10 +9,10 @@ import tomllib
 import types
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, Meta, Struct
 
 Place = tuple[str | int, ...]
 """Keys and indices that lead to a value: ("operators", 1, "country")."""
@@ -97,8 +97,16 @@ def _check_value(value: Any, hint: Any, lines: Lines, complaints: list[Complaint
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
         wrong = str(error).split(" - at ")[0].replace("`", "")
-        complaints.append((lines.find(place), f"{_name(place)} is {_show(value)}: {wrong}"))
+        complaints.append((lines.find(place), f"{_name(place)} is {_show(value)}: {_remedy(hint) or wrong}"))
         return None
+
+
+def _remedy(hint: Any) -> str:
+    """What to write where choices are few, or the field's own description says it; else nothing."""
+    if get_origin(hint) is Literal:
+        return f"write one of {', '.join(map(str, get_args(hint)))}"
+    told = [part.description for part in get_args(hint)[1:] if isinstance(part, Meta) and part.description]
+    return f"write {told[0]}" if told else ""
 
 
 def _struct_items(hint: Any) -> type[Struct] | None:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from landfall.errors import LandfallError
 from simulator.demo.cast import HlrKind
-from simulator.scenario import find_scenario, list_scenarios
+from simulator.scenario import MOST_SUBSCRIBERS, find_scenario, list_scenarios
 
 if TYPE_CHECKING:
     from simulator.ending import Ending
@@ -30,6 +30,9 @@ def run(
     scenario: Annotated[str, typer.Argument(help="One of --list, or the path of a TOML file of your own.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same world and the same requests.")] = 1,
     list_all: Annotated[bool, typer.Option("--list", help="List the scenarios that come along.")] = False,
+    subscribers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_SUBSCRIBERS, help="How many, instead of the scenario's own number.")
+    ] = None,
     describe_only: Annotated[
         bool, typer.Option("--describe", help="Tell what the world is like; start nothing.")
     ] = False,
@@ -65,6 +68,8 @@ def run(
         _list(as_json)
         return
     name, text, found = find_scenario(scenario)
+    if subscribers is not None:
+        found = msgspec.structs.replace(found, subscribers=subscribers)
     if describe_only:
         from simulator.describe import describe
 
@@ -76,6 +81,16 @@ def run(
     if fresh:
         start_anew(where)
     given = _read_ledger(ledger, ledger_key) if ledger else None
+    options = {
+        "--seed": seed,
+        "--subscribers": subscribers,
+        "--speed": None if pace is None else speed,
+        "--workers": None if workers == 1 else workers,
+        "--folder": folder,
+        "--ledger": ledger or None,
+        "--ledger-key": ledger_key or None,
+        "--hlr": None if hlr is HlrKind.EMBEDDED else hlr.value,
+    }
     _play(
         Plan(
             name=name,
@@ -83,6 +98,8 @@ def run(
             scenario=found,
             seed=seed,
             folder=where,
+            told=(scenario, *(str(word) for pair in options.items() if pair[1] is not None for word in pair)),
+            subscribers=subscribers,
             speed=pace,
             workers=workers,
             ledger=given,
@@ -148,7 +165,7 @@ def _play(plan: "Plan", as_json: bool) -> None:
         with board.shown() if isinstance(board, LiveBoard) else nullcontext():
             ending = asyncio.run(run())
     except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print(f"broken off; go on with: landfall simulate {plan.name} --seed {plan.seed}")
+        console.print(f"broken off; go on with: {plan.going_on}", soft_wrap=True)
         raise typer.Exit(130) from None
     _conclude(plan, ending, console, as_json)
 

@@ -8,6 +8,7 @@ in the run's folder; the steps are played; then the log is exported, audited, ch
 
 import asyncio
 import hashlib
+import shlex
 import shutil
 import time
 from contextlib import AsyncExitStack
@@ -27,11 +28,14 @@ from simulator.ending import Ending, end
 from simulator.engine import Engine
 from simulator.faults import Faults, revoked_operators, spare_seed
 from simulator.journal import RUN_FILE, Journal, Run
+from simulator.living_nodes import LivingNodes
+from simulator.pace import TELL_S, Pace
 from simulator.population import draw_population, draw_trips
 from simulator.scenario import Scenario, without_nodes
 from simulator.screen_board import Board
 from simulator.simulation_report import write_report
-from simulator.site import PROCESSES_FILE, GivenLedger, LivingNodes, Site, join_ledger, open_site
+from simulator.site import PROCESSES_FILE, GivenLedger, Site, join_ledger, open_site
+from simulator.together import together
 from simulator.travellers import Travellers
 from simulator.world import World, make_world
 
@@ -41,22 +45,33 @@ UNDONE: Final = "the ledger stayed away; {done} of {steps} steps are done, {left
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What to simulate, and where. `speed`: simulated seconds a real second; None for as fast as it goes."""
+    """What to simulate, and where. `speed`: simulated seconds a real second; None for as fast as it goes.
+
+    `told`: the arguments that said so, for commands that are printed. `subscribers`: how many, where those are not the
+    scenario's own number.
+    """
 
     name: str
     text: str
     scenario: Scenario
     seed: int
     folder: Path
+    told: tuple[str, ...] = ()
+    subscribers: int | None = None
     speed: float | None = None
     workers: int = 1
     ledger: GivenLedger | None = None
     osmo: bool = False
 
     @property
+    def going_on(self) -> str:
+        """The command that goes on with this run, or shows its end again."""
+        return shlex.join(["landfall", "simulate", *(self.told or (self.name, "--seed", str(self.seed)))])
+
+    @property
     def command(self) -> str:
         """The command that repeats this run from the beginning."""
-        return f"landfall simulate {self.name} --seed {self.seed} --fresh"
+        return f"{self.going_on} --fresh"
 
 
 class SimulationError(LandfallError):
@@ -67,12 +82,19 @@ async def simulate(plan: Plan, board: Board) -> Ending:
     """Play it, check it, report it. Raises `SimulationError` where it cannot go on; failed checks are in the ending."""
     url = plan.ledger.url if plan.ledger else None
     journal = Journal(plan.folder)
-    run = Run(scenario=plan.name, seed=plan.seed, began_ms=time.time_ns() // 1_000_000, ledger=url)
+    run = Run(
+        scenario=plan.name,
+        seed=plan.seed,
+        began_ms=time.time_ns() // 1_000_000,
+        ledger=url,
+        subscribers=plan.subscribers,
+    )
     run = journal.open(run, plan.text)
     async with AsyncExitStack() as stack:
         site = await _open(plan, run.began_ms, stack, board)
         world = site.world
         desk = await stack.enter_async_context(open_desk(_access(site), workers=plan.workers))
+        board.watch(lambda: desk.doing)
         engine = _make_engine(world, site, desk, journal, run)
         travellers = Travellers(site, open_card_book(site.folder, world), board.tell)
         try:
@@ -134,25 +156,23 @@ def _make_engine(world: World, site: Site, desk: Desk, journal: Journal, run: Ru
 
 async def play(plan: Plan, engine: Engine, travellers: Travellers, site: Site, board: Board) -> None:
     """All steps that are left."""
-    steps, began, first = plan.scenario.steps, time.monotonic(), engine.step
-    if first:
-        board.tell(f"{first} of {steps} steps were done by an earlier run: going on from there")
+    steps = plan.scenario.steps
+    if engine.step:
+        board.tell(f"{engine.step} of {steps} steps were done by an earlier run: going on from there")
     faults = Faults(site, engine, board.tell)
     await engine.prepare()
     await travellers.open()
+    pace, most_s = Pace(plan.speed, plan.scenario, engine.step), 0.0
     while engine.step < steps:
-        if plan.speed is not None:
-            ahead = (engine.step - first) * plan.scenario.step_hours * 3600 / plan.speed
-            await asyncio.sleep(max(0.0, began + ahead - time.monotonic()))
-        step = engine.step
+        step, behind_s = engine.step, await pace.wait(engine.step)
+        most_s = max(most_s, behind_s)
         await faults.prepare(step)
-        async with asyncio.TaskGroup() as group:
-            cards = group.create_task(travellers.step(step))
-            group.create_task(faults.strike(step))
-            unsampled = group.create_task(engine.run_step(await _balances(site)))
-        outcome = unsampled.result()
-        cards.result()
+        available = await _balances(site)
+        outcome, *_ = await together(engine.run_step(available, behind_s), travellers.step(step), faults.strike(step))
         board.step(engine.world, outcome)
+    most_s = max(most_s, await pace.wait(steps))
+    if most_s >= TELL_S:
+        board.tell(f"the machine did not keep up with --speed {plan.speed:g}: {most_s:,.1f} s late, nothing left out")
 
 
 async def _balances(site: Site) -> dict[str, int]:
@@ -172,4 +192,4 @@ async def _balances(site: Site) -> dict[str, int]:
 def _undone(engine: Engine, plan: Plan, error: Unreachable) -> str:
     left = int((engine.journeys.stage < 5).sum())
     words = UNDONE.format(done=engine.step, steps=plan.scenario.steps, left=left)
-    return f"{error}\n{words}. Once it answers, go on with: landfall simulate {plan.name} --seed {plan.seed}"
+    return f"{error}\n{words}. Once it answers, go on with: {plan.going_on}"

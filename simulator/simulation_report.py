@@ -1,5 +1,6 @@
 """The report of a simulation: `report.json` for programs, and `report.html`, which needs nothing from elsewhere."""
 
+import resource
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,12 +11,13 @@ import msgspec
 import numpy as np
 
 from landfall import __version__
-from settlement.money import format_sdrt
 from settlement.netting import Debt, Method, net
 from settlement.netting.picture import draw
-from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages
+from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages, show_sdrt
+from simulator.checks import KNOWN_REFUSALS, REVOKED
 from simulator.ending import Ending
 from simulator.engine import Engine
+from simulator.pace import TELL_S, find_slot_s
 
 if TYPE_CHECKING:
     from simulator.simulation import Plan
@@ -32,7 +34,7 @@ def write_report(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     page = environment.get_template(TEMPLATE).render(
-        report=told, pictures=_draw(engine, ending, told), sdrt=format_sdrt
+        report=told, pictures=_draw(engine, ending, told), sdrt=show_sdrt, why=_explain
     )
     (plan.folder / "report.html").write_text(page, "utf-8")
     return told
@@ -69,6 +71,11 @@ def summarise(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]:
         "records": sum(outcome.records for outcome in ending.outcomes),
         "octets": sum(outcome.octets for outcome in ending.outcomes),
         "messages": sum(sending.count for sending in sendings),
+        "pace": _pace(plan, ending),
+        "memory_mb": {
+            "simulator": _read_peak_mb(resource.RUSAGE_SELF),
+            "largest_child": _read_peak_mb(resource.RUSAGE_CHILDREN),
+        },
         "busy_s": round(sum(outcome.seconds for outcome in ending.outcomes), 3),
         "busiest_second": max(ending.per_second.values(), default=0),
         "latency_s": {
@@ -78,14 +85,56 @@ def summarise(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]:
         },
         "settled_usdr": sum(map(sum, last.settled)),
         "flows": flows,
+        "flows_top": {side: _find_top(flows, side, engine) for side in ("home", "visited")},
+        "homes": len({flow["home"] for flow in flows}),
+        "sellers": len({flow["visited"] for flow in flows}),
         "refusals": dict(codes),
         "netting": _net(flows),
         "cards": _cards(ending),
         "checks": [msgspec.to_builtins(check) for check in ending.checks],
+        "disputes": msgspec.to_builtins(ending.disputes),
         "frauds": [
             {**msgspec.to_builtins(score), "precision": round(score.precision, 4), "recall": round(score.recall, 4)}
             for score in ending.scores
         ],
+    }
+
+
+def _find_top(flows: list[dict[str, Any]], side: str, engine: Engine) -> str:
+    """Name of the operator with the most on that side; nobody where nothing was settled."""
+    sums: Counter[str] = Counter()
+    for flow in flows:
+        sums[flow[side]] += flow["settled_usdr"]
+    names = {operator.id: operator.plan.name for operator in engine.world.operators}
+    return names[sums.most_common(1)[0][0]] if sums else "nobody"
+
+
+def _explain(code: str) -> str:
+    """How a refusal came about."""
+    if code.endswith(REVOKED):
+        return "signed with a key that had just been revoked: sent again with the spare one"
+    return KNOWN_REFUSALS.get(code, "a mistake of ours: the run fails")
+
+
+def _read_peak_mb(whose: int) -> int:
+    """Most memory that this process took, or the largest of those it waited for: detector, the auditor's workers."""
+    return resource.getrusage(whose).ru_maxrss // 1024
+
+
+def _pace(plan: "Plan", ending: Ending) -> dict[str, Any] | None:
+    """How simulated time went: None where nothing was asked for. `slot_s`: real seconds that a step was to take.
+
+    A step was kept to where it began and ended in its own slot; `most_behind_s` is by how much the latest did not.
+    """
+    if plan.speed is None:
+        return None
+    slot_s = find_slot_s(plan.speed, plan.scenario)
+    late = [max(one.behind_s, one.behind_s + one.seconds - slot_s, 0.0) for one in ending.outcomes]
+    return {
+        "speed": plan.speed,
+        "slot_s": round(slot_s, 3),
+        "steps_behind": sum(seconds >= TELL_S for seconds in late),
+        "most_behind_s": round(max(late), 1),
     }
 
 

@@ -10,52 +10,48 @@ a killed simulator left running is ended first, and what had been founded is fou
 """
 
 import asyncio
-import hashlib
-import os
 import shutil
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from csv import DictReader
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from landfall.keystore import Keystore
 from landfall.postgres import Server, ensure_server
-from landfall.settings import read_settings
-from marketplace import ledger_setup, operator_setup
-from marketplace.ledger_link.keys import OperatorKeys, make_party
-from marketplace.operator_settings import KEYS_FOLDER, TOKEN_FILE
+from marketplace.operator_settings import TOKEN_FILE
 from ota.sealing import SealPrivateKey
 from settlement.ledger.client import LedgerClient, Rejected
 from settlement.ledger.envelope import Signer
 from settlement.ledger.keys import to_base64url
-from settlement.ledger.messages import AddKey, Admit, Parameters, Party, Role
+from settlement.ledger.messages import AddKey, Admit, Party
 from settlement.ledger.note import VerifierKey
 from simulator.field import Field
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
+from simulator.founding import (
+    AUDITOR,
+    ISSUER,
+    VKEY_FILE,
+    clear_unfinished,
+    describe_auditor,
+    describe_operator,
+    find_or_found,
+    open_operator_keys,
+    ota_address,
+)
 from simulator.hlr import Hlr
 from simulator.kept_network import KeptHlr, LoggedNetwork
+from simulator.living_nodes import LivingNodes
 from simulator.node_api import NodeApi
 from simulator.osmo_hlr import run_osmo_hlr
-from simulator.processes import HOST, Node, NodeError, Nodes
+from simulator.processes import HOST, NodeError
 from simulator.site_keys import SiteKeys, open_keys
 from simulator.smsc import Faults, Smsc
 from simulator.world import Operator, World
 
-ORIGIN: Final = "ledger.landfall.example/simulated"
-ISSUER: Final = "sdrt-issuer"
-AUDITOR: Final = "open-audit"
-VKEY_FILE: Final = "origin.vkey"
 FOUNDED: Final = "private/founded"
 PROCESSES_FILE: Final = "private/processes.json"
-DIGEST_INTERVAL: Final = 500
 LEDGER_WORKERS: Final = 2
 SEAL_WAIT_S: Final = 180.0
 """Nodes make their sealing keys known by themselves, once they are admitted: in a second, or on a busy machine ten."""
@@ -73,60 +69,6 @@ class GivenLedger(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"GivenLedger({self.url})"
-
-
-class LivingNodes(Nodes):
-    """Processes of which one may be killed, and that are known to a later run."""
-
-    def __init__(self, logs: Path, register: Path) -> None:
-        super().__init__(logs)
-        self._register = register
-
-    def note(self) -> None:
-        """Write down which processes there are."""
-        self._register.write_bytes(msgspec.json.encode([node.process.pid for node in self._nodes]))
-
-    def kill(self, name: str) -> None:
-        """Kill a node and all its workers, as a power cut does."""
-        node = next(node for node in self._nodes if node.name == name)
-        self._nodes.remove(node)
-        _kill_session(node)
-
-    async def freeze(self, name: str, pause_s: float) -> None:
-        """Stop a node and all its workers for a while."""
-        node = next(node for node in self._nodes if node.name == name)
-        os.killpg(node.process.pid, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(pause_s)
-        finally:
-            os.killpg(node.process.pid, signal.SIGCONT)
-
-    def end_left_over(self, folder: Path) -> int:
-        """End what a killed simulator left running in `folder`; how many that were."""
-        pids = msgspec.json.decode(self._register.read_bytes(), type=list[int]) if self._register.exists() else []
-        ended = 0
-        for pid in pids:
-            if _belongs(pid, folder):
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
-                ended += 1
-        self._register.unlink(missing_ok=True)
-        return ended
-
-
-def _kill_session(node: Node) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(node.process.pid, signal.SIGKILL)
-    node.process.wait()
-
-
-def _belongs(pid: int, folder: Path) -> bool:
-    """Whether that process was started with a data folder in `folder`: its number may be somebody else's by now."""
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return f"LANDFALL_DATA_DIR={folder}/".encode() in environment
 
 
 class Site:
@@ -203,11 +145,11 @@ async def open_site(folder: Path, world: World, tell: Tell, *, osmo: bool = Fals
             tell(f"ended {ended} processes that an earlier run had left")
         founded = (site.folder / FOUNDED).exists()
         if not founded:
-            _clear(site)
+            clear_unfinished(site)
         site.server = await asyncio.to_thread(ensure_server, site.folder / "data")
         stack.push_async_callback(asyncio.to_thread, _stop_database, site)
         tell("embedded PostgreSQL is up")
-        parties = await asyncio.to_thread(_found, site)
+        parties = await asyncio.to_thread(find_or_found, site)
         site.log_key = VerifierKey.parse((site.folder / VKEY_FILE).read_text().strip())
         await stack.enter_async_context(site.processes)
         await _start(site, stack)
@@ -216,114 +158,6 @@ async def open_site(folder: Path, world: World, tell: Tell, *, osmo: bool = Fals
         await _admit(site, parties)
         (site.folder / FOUNDED).touch()
         yield site
-
-
-def _clear(site: Site) -> None:
-    """Remove what a founding that was not finished left behind; the keys stay."""
-    if (site.folder / "data" / "postgres" / "postmaster.pid").exists():
-        ensure_server(site.folder / "data").stop()
-    for name in ("data", "logs", "private/recovery", "private/parties.json"):
-        path = site.folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _found(site: Site) -> dict[str, Party]:
-    """Databases, the ledger's first entry, the operators' folders and keys; who is to be admitted."""
-    kept = site.folder / "private" / "parties.json"
-    if kept.exists():
-        return msgspec.json.decode(kept.read_bytes(), type=dict[str, Party])
-    for name in ("ledger", *(operator.id for operator in site.world.nodes)):
-        site.server.create_database(name)
-    issuer = _party(site, ISSUER, "SDRt Issuer", "CH", "issuer", "issuer")
-    parameters = Parameters(digest_interval=DIGEST_INTERVAL)
-    vkey = ledger_setup.initialise(read_settings(site.settings("ledger")), ORIGIN, issuer, parameters)
-    (site.folder / VKEY_FILE).write_text(f"{vkey}\n")
-    (site.folder / "private" / "recovery").mkdir(mode=0o700, exist_ok=True)
-    _write_rates(site.folder / "rates.csv")
-    parties = {AUDITOR: _party(site, AUDITOR, "Open Audit", "SE", "auditor", "auditor")}
-    for operator in site.world.operators:
-        parties[operator.id] = _enrol(site, operator, str(vkey)) if operator.has_node else _make_party(site, operator)
-    kept.write_bytes(msgspec.json.encode(parties))
-    return parties
-
-
-def _party(site: Site, operator: str, name: str, country: str, role: Role, seed: str) -> Party:
-    return Party(
-        id=operator,
-        name=name,
-        country=country,
-        role=role,
-        key=to_base64url(Signer(site.keys.seeds[seed]).public),
-        recovery_key=_recovery_key(site, operator),
-    )
-
-
-def _recovery_key(site: Site, party: str) -> str:
-    """A party's public recovery key; the private one is in no safe, but in the run's folder."""
-    seed = hashlib.blake2b(party.encode(), key=site.keys.seeds["recovery"], digest_size=32).digest()
-    return to_base64url(Signer(seed).public)
-
-
-def _make_party(site: Site, operator: Operator) -> Party:
-    """An operator without a node: its systems use the SDK."""
-    return make_party(
-        Signer(site.keys.seeds[operator.id]),
-        recovery_public=_recovery_key(site, operator.id),
-        operator=operator.id,
-        name=operator.plan.name,
-        country=operator.country.iso,
-        tadig=operator.tadig,
-        plmns=(operator.plmn,),
-    )
-
-
-def _enrol(site: Site, operator: Operator, vkey: str) -> Party:
-    """Make a node's folder: its settings, its keys, and the secrets it shares with its own surroundings."""
-    settings = read_settings(site.settings(operator.id))
-    recovery = site.folder / "private" / "recovery" / f"{operator.id}.json"
-    party = operator_setup.initialise(settings, _describe(site, operator, vkey), recovery)
-    keys = _open_keys(site, operator)
-    keys.put_secret("carrier", site.keys.passwords[operator.id].encode())
-    keys.put_secret(f"network-{operator.plmn}", site.keys.network_secrets[operator.id].encode())
-    keys.put_secret(f"webhook-{operator.plmn}", site.keys.webhook_secrets[operator.id].encode())
-    return party
-
-
-def _open_keys(site: Site, operator: Operator) -> OperatorKeys:
-    settings = read_settings(site.settings(operator.id))
-    return OperatorKeys(Keystore.open(settings.data_dir / KEYS_FOLDER, settings.require_kek()))
-
-
-def _describe(site: Site, operator: Operator, vkey: str) -> str:
-    """The node's operator.toml."""
-    return f"""id = "{operator.id}"
-name = "{operator.plan.name}"
-country = "{operator.country.iso}"
-currency = "{operator.country.currency}"
-tadig = "{operator.tadig}"
-plmns = ["{operator.plmn}"]
-rates = "{site.folder / "rates.csv"}"
-[ledger]
-url = "{site.ledger_url}"
-key = "{vkey}"
-[carrier]
-url = "smpp://{operator.id[:15]}@{HOST}:{site.keys.ports["smsc"]}"
-sender = "{ota_address(operator)}"
-[[networks]]
-plmn = "{operator.plmn}"
-url = "{site.url("field")}"
-spn = "{operator.plan.name[:16]}"
-smsc = "+{operator.country.calling}000000"
-"""
-
-
-def _write_rates(path: Path) -> None:
-    """Sample rates of every currency there is, dated today: the nodes value their packages by them."""
-    text = (files("simulator") / "data" / "currencies.csv").read_text(encoding="utf-8")
-    rows = DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    day = datetime.now(UTC).date().isoformat()
-    lines = [f"{day},{row['currency']},{row['units_per_usd']}" for row in rows]
-    path.write_text("\n".join(["date,currency,units_per_usd", *lines]) + "\n")
 
 
 async def _start(site: Site, stack: AsyncExitStack) -> None:
@@ -358,11 +192,6 @@ async def _open_hlr(site: Site, operator: Operator, stack: AsyncExitStack) -> Hl
     return KeptHlr(site.folder / "private" / f"hlr-{operator.id}.jsonl")
 
 
-def ota_address(operator: Operator) -> str:
-    """The short code of a home operator's OTA platform: where its cards report to."""
-    return f"7{operator.plmn}"
-
-
 def _stop_database(site: Site) -> None:
     with suppress(OSError):
         shutil.copyfile(site.folder / "data" / "postgres" / "server.log", site.folder / "logs" / "postgres.log")
@@ -375,7 +204,7 @@ async def _connect(site: Site, stack: AsyncExitStack) -> None:
             token = (site.folder / "data" / operator.id / TOKEN_FILE).read_text().strip()
             api = site.apis[operator.number] = NodeApi(operator.id, site.url(operator.id), token)
             stack.push_async_callback(api.close)
-            keys = _open_keys(site, operator)
+            keys = open_operator_keys(site, operator)
             site.signers.append(keys.signer())
             site.seal_ids.append(keys.seal_key().public_key().key_id)
         else:
@@ -404,8 +233,8 @@ async def join_ledger(folder: Path, world: World, given: GivenLedger) -> AsyncIt
         (site.folder / VKEY_FILE).write_text(f"{given.key}\n")
         await _connect(site, stack)
         auditor = f"{AUDITOR}-{site.keys.token}"
-        parties = {auditor: _party(site, auditor, "Open Audit", "SE", "auditor", "auditor")}
-        parties |= {operator.id: _make_party(site, operator) for operator in world.operators}
+        parties = {auditor: describe_auditor(site, auditor)}
+        parties |= {operator.id: describe_operator(site, operator) for operator in world.operators}
         await _admit(site, parties)
         yield site
 

@@ -25,7 +25,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -50,34 +50,21 @@ from ota.smpp.pdu import (
     TON_UNKNOWN,
     UDHI,
     Bind,
-    Command,
-    Named,
-    Pdu,
     ShortMessage,
-    SmppError,
     Status,
 )
 from ota.smpp.receipt import Receipt, State, build_receipt, parse_validity
 from ota.smpp.session import Session
 from simulator.field import AbsentSubscriberError, CardRefusedError, Field, Phone
+from simulator.smsc_clients import DELIVERIES, RETRY_S, Box, Link
 
-NAME: Final = "landfall"
 QUEUE_MAX: Final = 100_000
 """Messages under way at once; beyond it clients are told that the queue is full."""
 VALIDITY_S: Final = 3600.0
 """Of a message that names none."""
-RETRY_S: Final = 0.5
-"""Between attempts to reach a phone without service. A real centre waits for its HLR's alert; minutes otherwise."""
 BINARY_CODINGS: Final = (DCS_CLASS2_8BIT, 0x02, 0x04)
 """data_coding of packets for a card. SMPP's own words for octets (SMPP 3.4 §5.2.19), all that some tools say, go on as
 class 2: there is no other way to a card."""
-DELIVERIES: Final = 10
-"""deliver_sm to one client at once."""
-_BINDS: Final = {
-    Command.BIND_TRANSCEIVER: (True, True),
-    Command.BIND_TRANSMITTER: (True, False),
-    Command.BIND_RECEIVER: (False, True),
-}
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,9 +93,9 @@ class Smsc:
         self.addresses: dict[str, str] = {}
         self._draw = random.Random(seed)
         self._ids = count(1)
-        self._boxes: defaultdict[str, _Box] = defaultdict(_Box)
+        self._boxes: defaultdict[str, Box] = defaultdict(Box)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._links: set[_Link] = set()
+        self._links: set[Link] = set()
 
     @asynccontextmanager
     async def serve(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
@@ -130,7 +117,7 @@ class Smsc:
         for link in list(self._links):
             link.session.close()
 
-    def accept(self, link: _Link, message: ShortMessage) -> tuple[Status, str]:
+    def accept(self, link: Link, message: ShortMessage) -> tuple[Status, str]:
         """Judge a submit_sm and set it on its way: its status and message id."""
         if link.over_limit(self.faults.most_per_s):
             return Status.THROTTLED, ""
@@ -176,12 +163,12 @@ class Smsc:
             return Status.INVALID_SYSTEM_ID
         return Status.OK if self.accounts[bind.system_id] == bind.password else Status.INVALID_PASSWORD
 
-    def attach(self, link: _Link) -> None:
+    def attach(self, link: Link) -> None:
         """The client is bound to receive."""
         self._boxes[link.system_id].attach(link.session)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = _Link(self)
+        link = Link(self)
         link.session = Session(reader, writer, link.answer, window=DELIVERIES)
         self._links.add(link)
         try:
@@ -263,100 +250,6 @@ class Smsc:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Link:
-    """One connection of a client, bound or not."""
-
-    session: Session
-
-    def __init__(self, smsc: Smsc) -> None:
-        self._smsc = smsc
-        self.system_id = ""
-        self._may_submit = False
-        self._recent: deque[float] = deque()
-
-    def answer(self, pdu: Pdu) -> Pdu:
-        """The reply to a request of the client."""
-        match pdu.body:
-            case Bind() as bind if pdu.command in _BINDS:
-                return Pdu(pdu.command.response, pdu.sequence, self._bind(pdu.command, bind), Named(NAME))
-            case ShortMessage() as message if pdu.command is Command.SUBMIT_SM:
-                if not self._may_submit:
-                    return Pdu(Command.SUBMIT_SM_RESP, pdu.sequence, Status.WRONG_BIND_STATE)
-                status, message_id = self._smsc.accept(self, message)
-                body = Named(message_id) if status == Status.OK else None
-                return Pdu(Command.SUBMIT_SM_RESP, pdu.sequence, status, body)
-        return Pdu(Command.GENERIC_NACK, pdu.sequence, Status.INVALID_COMMAND)
-
-    def over_limit(self, most_per_s: int | None) -> bool:
-        """Whether the client has sent that many within the last second."""
-        if most_per_s is None:
-            return False
-        now = time.monotonic()
-        while self._recent and self._recent[0] < now - 1:
-            self._recent.popleft()
-        if len(self._recent) >= most_per_s:
-            return True
-        self._recent.append(now)
-        return False
-
-    def _bind(self, command: Command, bind: Bind) -> Status:
-        if self.system_id:
-            return Status.ALREADY_BOUND
-        if (status := self._smsc.check(bind)) == Status.OK:
-            self.system_id = bind.system_id
-            self._may_submit, receives = _BINDS[command]
-            if receives:
-                # The answer to the bind goes first: deliver_sm before it would be out of state (2.3).
-                asyncio.get_running_loop().call_soon(self._smsc.attach, self)
-        return status
-
-
-class _Box:
-    """Messages that wait for a client, and those who bring them to whichever of its connections is bound."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[ShortMessage] = asyncio.Queue()
-        self._sessions: list[Session] = []
-        self._bound = asyncio.Event()
-        self._workers: list[asyncio.Task[None]] = []
-
-    def put(self, message: ShortMessage) -> None:
-        self._queue.put_nowait(message)
-
-    def attach(self, session: Session) -> None:
-        self._sessions.append(session)
-        self._bound.set()
-        if not self._workers:
-            self._workers = [asyncio.create_task(self._bring()) for _ in range(DELIVERIES)]
-
-    def detach(self, session: Session) -> None:
-        if session in self._sessions:
-            self._sessions.remove(session)
-        if not self._sessions:
-            self._bound.clear()
-
-    async def close(self) -> None:
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-
-    async def _bring(self) -> None:
-        while True:
-            message = await self._queue.get()
-            while True:
-                await self._bound.wait()
-                session = self._sessions[-1]
-                try:
-                    reply = await session.request(Command.DELIVER_SM, message)
-                except SmppError:
-                    self.detach(session)  # it is gone or silent: the next one bound gets the message
-                    session.close()
-                    continue
-                if reply.status != Status.TEMPORARY_ERROR:
-                    break
-                await asyncio.sleep(RETRY_S)
 
 
 def _answer_to(message: ShortMessage, user_data: bytes) -> ShortMessage:

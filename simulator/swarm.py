@@ -90,7 +90,8 @@ async def play_one(seed: int, folder: Path, board: Board) -> Ending:
     where = folder / str(seed)
     await asyncio.to_thread(start_anew, where)
     scenario = read_scenario(text, f"swarm {seed}")
-    plan = Plan(name=f"swarm-{seed}", text=text, scenario=scenario, seed=seed, folder=where)
+    told = (str(where / "scenario.toml"), "--seed", str(seed))
+    plan = Plan(name=f"swarm-{seed}", text=text, scenario=scenario, seed=seed, folder=where, told=told)
     return await simulate(plan, board)
 
 

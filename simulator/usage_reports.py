@@ -19,7 +19,9 @@ from settlement.ledger.rules.context import Refusal
 from simulator.book import Book
 
 GROUPS: Final = 150
-"""Groups of a report: of three to six records each, some two thirds of what an envelope takes."""
+RECORDS: Final = 600
+"""Most groups of a report, and most records: such a report makes an envelope of some 52 kB, of 65 that it may have.
+A group by way of TAP has a record for each message, and nobody knows how many."""
 SETTLED, PARTLY, REFUSED = range(3)
 """What became of a record: settled whole; refused in whole or part for a cause; its report refused."""
 SERVICES: Final = ("data", "voice", "message")
@@ -73,8 +75,17 @@ def pack(name: str, groups: Iterable[tuple[int, int, Group]]) -> list[Report]:
 
 
 def _parts(groups: list[Group]) -> Iterator[list[Group]]:
-    for first in range(0, len(groups), GROUPS):
-        yield groups[first : first + GROUPS]
+    """In order, each within its bounds; a group alone may have more records."""
+    part: list[Group] = []
+    records = 0
+    for group in groups:
+        records += len(group.records)
+        if part and (len(part) == GROUPS or records > RECORDS):
+            yield part
+            part, records = [], len(group.records)
+        part.append(group)
+    if part:
+        yield part
 
 
 class TruthTable:

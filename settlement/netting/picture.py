@@ -16,7 +16,7 @@ from settlement.netting.model import Debt, Netting, NettingError, Pair, merge
 
 NAMED: Final = 14
 """Operators with a place of their own: more would not be read."""
-_WIDTH, _HEIGHT, _RADIUS, _TRACK, _GAP, _LINE = 1040, 640, 190, 14, 0.03, 15
+_WIDTH, _HEIGHT, _RADIUS, _TRACK, _GAP, _LINE = 1160, 640, 190, 14, 0.03, 15
 _PALETTE: Final = (
     "#2f6fb3 #e08a1e #3a9a5b #c44e52 #7d5fb2 #8c6d4f #d171a6 #5f7f8c #a8a432 #2aa3a3 "
     "#4c5fd5 #b5651d #6aa84f #a23b72 #777777 #1f2a44"
@@ -51,12 +51,16 @@ def _svg(before: Mapping[Pair, int], netting: Netting, hub: str) -> str:
             'font-family="system-ui, sans-serif" font-size="13" fill="#1f2a44">',
             f"<title>{saved}</title>",
             f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-            _ring(260, was, places, "before", f"{len(before):,} debts, {format_sdrt(netting.gross_before)}"),
-            _ring(780, is_, places, "after", f"{len(netting.remaining):,} debts, {format_sdrt(netting.gross_after)}"),
+            _ring(_WIDTH // 4, was, places, "before", _count(len(before), netting.gross_before)),
+            _ring(_WIDTH * 3 // 4, is_, places, "after", _count(len(netting.remaining), netting.gross_after)),
             _bar(netting, saved),
             "</svg>\n",
         ]
     )
+
+
+def _count(debts: int, amount: int) -> str:
+    return f"{debts:,} debts, {format_sdrt(amount)}"
 
 
 def _named(debts: Mapping[Pair, int]) -> set[str]:

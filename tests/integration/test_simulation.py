@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from simulator.desk import Answered, Desk, Order
+from simulator.journal import Begun
 from simulator.scenario import read_scenario
 from simulator.screen_board import PlainBoard
 from simulator.simulation import Plan, SimulationError
@@ -88,7 +93,8 @@ def simulate(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
     output, errors = process.communicate(timeout=LIMIT_S)
     events = [json.loads(line) for line in output.splitlines()]
-    assert process.returncode == 0, (errors[-3000:], [event for event in events if event["event"] == "end"])
+    failed = [check for event in events[-1:] for check in event.get("checks", ()) if not check["holds"]]
+    assert process.returncode == 0, (failed, errors[-3000:])
     return events
 
 
@@ -154,6 +160,94 @@ async def test_a_world_is_played_at_a_ledger_that_was_given(ledger: LedgerWorld,
         plan = Plan(name="tiny", text=TINY, scenario=scenario, seed=5, folder=tmp_path / folder, ledger=given)
         ending = await simulate_world(plan, board)
         assert ending.good, ending.checks
+        assert ending.disputes.conceded > 0, "what was found goes back to who paid it"
+        assert ending.disputes.restored > 0
+
+
+class PowerCut(Exception):  # noqa: N818 - what happened
+    """The simulator dies here, as far as its run can tell."""
+
+
+@pytest.mark.parametrize("sends", [2, 9, 15, 16, 22, 40])
+async def test_a_run_that_is_cut_off_after_any_message_comes_to_the_same_end(
+    sends: int, ledger: LedgerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = GivenLedger(ledger.url, str(ledger.log), "issuer", ledger.issuer.signer.key.seed)
+    scenario, board = read_scenario(TINY, "tiny"), PlainBoard(Console(quiet=True))
+    plan = Plan(name="tiny", text=TINY, scenario=scenario, seed=5, folder=tmp_path / "a", ledger=given)
+    send, sent = Desk.send, []
+
+    async def cut_off(desk: Desk, kind: str, orders: Sequence[Order]) -> list[Answered]:
+        answers = await send(desk, kind, orders)
+        sent.append(kind)
+        if len(sent) == sends:
+            raise PowerCut(kind)
+        return answers
+
+    monkeypatch.setattr(Desk, "send", cut_off)
+    with pytest.raises(PowerCut):
+        await simulate_world(plan, board)
+    ending = await simulate_world(plan, board)
+    failed = [check for check in ending.checks if not check.holds]
+    assert not failed, f"cut off after {sent[sends - 1]}"
+    ours = [one for one in ending.audit.balances if one.operator.startswith(("nordlicht", "costa"))]
+    assert sum(account.held for account in ours) == 0, f"nothing is left half done, cut off after {sent[sends - 1]}"
+
+
+async def test_a_run_goes_on_minutes_after_it_was_cut_off(
+    ledger: LedgerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = GivenLedger(ledger.url, str(ledger.log), "issuer", ledger.issuer.signer.key.seed)
+    scenario, board = read_scenario(TINY, "tiny"), PlainBoard(Console(quiet=True))
+    plan = Plan(name="tiny", text=TINY, scenario=scenario, seed=5, folder=tmp_path / "a", ledger=given)
+    path = plan.folder / "private" / "steps" / "0001.begun"
+    with monkeypatch.context() as patch:
+        send = Desk.send
+
+        async def cut_off(desk: Desk, kind: str, orders: Sequence[Order]) -> list[Answered]:
+            if kind == "request" and path.exists():  # of the second step: some who order in it arrive in it
+                raise PowerCut(kind)
+            return await send(desk, kind, orders)
+
+        patch.setattr(Desk, "send", cut_off)
+        with pytest.raises(PowerCut):
+            await simulate_world(plan, board)
+    begun = msgspec.json.decode(path.read_bytes(), type=Begun)
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(begun, minute=begun.minute - 7)))  # as if it was then
+    ending = await simulate_world(plan, board)
+    assert ending.good, [check for check in ending.checks if not check.holds]
+    assert any(outcome.stages["active"] for outcome in ending.outcomes)
+
+
+@pytest.mark.parametrize(("slot_s", "keeps_up"), [(1.0, True), (0.01, False)])
+async def test_a_world_is_played_at_a_speed_or_says_that_it_was_too_fast(
+    slot_s: float, keeps_up: bool, ledger: LedgerWorld, tmp_path: Path
+) -> None:
+    step_hours = 3 if keeps_up else 1
+    scenario = msgspec.structs.replace(read_scenario(TINY, "tiny"), step_hours=step_hours, faults=())
+    given = GivenLedger(ledger.url, str(ledger.log), "issuer", ledger.issuer.signer.key.seed)
+    speed = scenario.step_hours * 3600 / slot_s
+    plan = Plan(name="tiny", text=TINY, scenario=scenario, seed=5, folder=tmp_path / "a", ledger=given, speed=speed)
+    output, began = StringIO(), time.monotonic()
+    ending = await simulate_world(plan, PlainBoard(Console(file=output, width=200)))
+    assert ending.good, ending.checks
+    assert time.monotonic() - began >= scenario.steps * slot_s
+    pace = report_of(plan.folder)["pace"]
+    assert pace["speed"] == speed
+    assert pace["slot_s"] == slot_s
+    begins, page = [one.sendings[0].began for one in ending.outcomes], (plan.folder / "report.html").read_text()
+    if keeps_up:
+        assert pace["steps_behind"] == 0
+        assert "Every step kept to its time" in page
+        for step, at in enumerate(begins):
+            assert 0 <= at - begins[0] - step * slot_s + 0.1 < 0.5, "simulated hours are real seconds, step by step"
+    else:
+        took_s = sum(one.seconds for one in ending.outcomes)
+        assert pace["most_behind_s"] >= took_s - scenario.steps * slot_s - 0.1, "each step began when the last was done"
+        assert pace["steps_behind"] > 0
+        assert "did not keep up" in page
+        assert " s behind:" in output.getvalue()
+        assert "did not keep up with --speed" in output.getvalue()
 
 
 async def test_a_ledger_that_is_not_there_is_told_with_what_was_not_done(

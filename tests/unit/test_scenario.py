@@ -66,6 +66,8 @@ def test_everything_wrong_is_told_at_once_with_its_line() -> None:
         (lambda text: text.replace('"ES"', '"DE"'), "nowhere to go"),
         (lambda text: text.replace("subscribers = 10", ""), "subscribers is missing"),
         (lambda text: text.replace("days = 2", "days = two"), "not TOML"),
+        (lambda text: text.replace("days = 2", "days = 2\nstep_hours = 5"), "write one of 1, 2, 3, 4, 6, 8, 12, 24"),
+        (lambda text: text.replace('"alfa"', '"Alfa!"'), "lower-case letters"),
         (lambda text: text + '[[routes]]\nto = "FR"\n', "nobody sells offers in FR"),
         (lambda text: text + "[[faults]]\nkind = 'kill-node'\nat_hour = 99\n", "after the world's end"),
         (lambda text: text + "[[faults]]\nkind = 'kill-node'\ntarget = 'beta'\nat_hour = 9\n", "has no node"),

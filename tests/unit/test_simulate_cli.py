@@ -1,6 +1,8 @@
 """`landfall simulate` before anything is started, and the pictures of its report."""
 
+import asyncio
 import json
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,14 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from landfall.errors import LandfallError
+from settlement.ledger.envelope import Signer
+from simulator.book import Book, make_record
 from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages
 from simulator.desk import Sending
 from simulator.journal import Journal, Run
 from simulator.journeys import Journeys, Stage
+from simulator.pace import Pace
 from simulator.scenario import find_scenario
 from simulator.simulate_cli import simulate
 from simulator.simulation import Plan, start_anew
-from simulator.usage_reports import Group, pack
+from simulator.usage_reports import Group, SimRecord, pack
+from simulator.world import make_world
 
 
 def run(*arguments: str) -> str:
@@ -54,13 +60,17 @@ def test_the_command_that_repeats_a_run_is_told() -> None:
     name, text, scenario = find_scenario("smoke")
     plan = Plan(name=name, text=text, scenario=scenario, seed=9, folder=Path("x"))
     assert plan.command == "landfall simulate smoke --seed 9 --fresh"
+    told = ("my worlds/mine.toml", "--seed", "9", "--subscribers", "70")
+    plan = Plan(name="mine", text=text, scenario=scenario, seed=9, folder=Path("x"), told=told, subscribers=70)
+    assert plan.going_on == "landfall simulate 'my worlds/mine.toml' --seed 9 --subscribers 70"
 
 
 def test_a_folder_keeps_to_its_run(tmp_path: Path) -> None:
     journal, mine = Journal(tmp_path), Run(scenario="smoke", seed=1, began_ms=5)
     assert journal.open(mine, "text").began_ms == 5
     assert journal.open(Run(scenario="smoke", seed=1, began_ms=7), "text").began_ms == 5, "it began once"
-    for other, text in ((Run(scenario="smoke", seed=2, began_ms=7), "text"), (mine, "other text")):
+    more = Run(scenario="smoke", seed=1, began_ms=7, subscribers=9)
+    for other, text in ((Run(scenario="smoke", seed=2, began_ms=7), "text"), (more, "text"), (mine, "other text")):
         with pytest.raises(LandfallError, match="begin anew with --fresh"):
             journal.open(other, text)
 
@@ -85,6 +95,16 @@ def test_reports_are_of_one_pair_and_bounded() -> None:
     assert sum(len(report.groups) for report in reports) == 500
     assert len({report.name for report in reports}) == len(reports)
     assert all(len({group.trip % 2 for group in report.groups}) == 1 for report in reports)
+    assert max(len(report.groups) for report in reports) == 150
+
+
+def test_reports_of_people_who_write_a_lot_still_fit_an_envelope() -> None:
+    world = make_world(find_scenario("smoke")[2], 1)
+    book = Book(world, origin="ledger.example/test", token="abcdef", began_ms=1_800_000_000_000, seal_ids=[])
+    record = SimRecord(make_record("data", 30_000_000, 120, 2**40, 2**40, 86_400, "310260"), 1)
+    reports = pack("usage/0", [(0, 1, Group(trip, 1, [record] * (trip % 30))) for trip in range(1, 800)])
+    assert sum(len(report.groups) for report in reports) == 799
+    assert max(len(Signer(bytes(32)).sign(report.message(book))) for report in reports) < 60_000
 
 
 NAMES = {"a": "Alfa & Söhne", "b": "<Beta>", "c": "Gamma"}
@@ -108,3 +128,25 @@ def test_pictures_are_well_formed_and_escape_names() -> None:
     ]
     for picture in pictures:
         assert ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("subscribers", ["0", "-3", "1000001", "many"])
+def test_subscribers_that_cannot_be_are_told(subscribers: str) -> None:
+    result = CliRunner().invoke(simulate, ["smoke", "--subscribers", subscribers])
+    assert result.exit_code == 2
+    assert "--subscribers" in result.output
+
+
+def test_a_world_can_have_other_subscribers_than_its_scenario() -> None:
+    assert json.loads(run("smoke", "--describe", "--json", "--subscribers", "123"))["subscribers"] == 123
+
+
+async def test_steps_wait_for_their_time_and_say_how_late_they_are() -> None:
+    _, _, scenario = find_scenario("smoke")
+    pace = Pace(scenario.step_hours * 3600 / 0.2, scenario, first=3)  # a step each 0.2 s
+    began = time.monotonic()
+    assert [await pace.wait(step) < 0.1 for step in (3, 4, 5)] == [True] * 3
+    assert 0.4 <= time.monotonic() - began < 0.6
+    await asyncio.sleep(0.5)
+    assert 0.25 <= await pace.wait(6) < 0.5, "it was due 0.2 s after step 5"
+    assert await Pace(None, scenario, first=0).wait(7) == 0.0, "as fast as it goes is never late"
