@@ -18,13 +18,13 @@ import msgspec
 from msgspec import Struct
 
 from marketplace.agreeing.evidence import value
-from marketplace.agreeing.reported import Group, begin
+from marketplace.agreeing.reported import Group
 from settlement.evidence import Finding, Reported, read_reported
 from settlement.ledger.merkle import leaf_hash
 from settlement.ledger.messages import Message
 from settlement.ledger.settling import AcceptDispute, RaiseDispute
 from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, decode_bundle, tile_at
-from settlement.usage.rating import charge
+from settlement.usage.rating import MINUTE_MS, Meter, charge
 
 if TYPE_CHECKING:
     from simulator.engine import Engine
@@ -105,7 +105,8 @@ def _price(engine: "Engine", trip: int, groups: list[Reported]) -> list[Group]:
     placed = book.request(
         trip, int(engine.home[trip]), offer.number, int(trips.escrow[trip]), int(trips.renewals[trip])
     )
-    meter = begin(placed, book.activate(trip, int(engine.journeys.on[trip])), offer.tariff)
+    activated = book.activate(trip, int(engine.journeys.on[trip]))
+    meter = Meter(escrow=placed.escrow, renewals=placed.renewals).activate(offer.tariff, activated.at * MINUTE_MS)
     priced = []
     for group in groups:
         charges = [charge(meter, record, offer.tariff).settled for record in group.records]
