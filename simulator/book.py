@@ -38,6 +38,8 @@ class Book:
     def __init__(self, world: World, *, origin: str, token: str, began_ms: int, seal_ids: list[str]) -> None:
         self._world, self._origin, self._began_ms, self._seal_ids = world, origin, began_ms, seal_ids
         self.token, self._key = token, token.encode()
+        self._requests: dict[int, UUID] = {}
+        """Ids that were asked for: each is needed in every step its journey takes."""
         self.offer_ids = [self.id(f"offer/{offer.number}") for offer in world.offers]
 
     def id(self, name: str) -> UUID:
@@ -48,7 +50,9 @@ class Book:
 
     def request_id(self, trip: int) -> UUID:
         """The id of a journey's request."""
-        return self.id(f"request/{trip}")
+        if (known := self._requests.get(trip)) is None:
+            known = self._requests[trip] = self.id(f"request/{trip}")
+        return known
 
     def fields(self, name: str) -> dict[str, Any]:
         """What every message has."""

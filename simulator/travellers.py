@@ -1,6 +1,7 @@
 """Travellers with real cards, through the operators' live nodes: bought, downloaded over the air, switched, used.
 
-    travellers = await Travellers.open(site, book)
+    travellers = Travellers(site, open_card_book(site.folder, world), tell)
+    await travellers.open()                      # phones on, offers and packages there
     await travellers.step(3)                     # every deed that is due in that step
 
 Each deed is looked for before it is done again: a run that was broken off goes on. What the short message network
@@ -8,7 +9,6 @@ loses may keep a profile from its card in time: that traveller then has no servi
 """
 
 import asyncio
-import random
 import secrets
 import time
 from typing import Any, Final
@@ -16,25 +16,26 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from settlement.ledger.messages import Terms, UsageRecord
+from settlement.ledger.messages import Terms
 from settlement.usage.tariff import Bundle
 from simcard.readers import MemoryLink
 from simcard.uicc import CardFolder, open_card, personalise
 from simulator.card_book import CardBook, Traveller
+from simulator.card_use import draw_card_use, make_records, tell_by_tap, to_network_record
 from simulator.demo.stage import for_all
 from simulator.field import Phone
 from simulator.node_api import NodeApi, Refused
 from simulator.processes import NodeError
 from simulator.site import Site, Tell
-from simulator.tap_path import Used, through_tap
 
 BUNDLE: Final = Bundle(price=4_200_000, octets=2_000_000_000, seconds=3_600, messages=100, hours=360, renewals=1)
 NOT_THERE: Final = "not-delivered-in-time"
 OFFER_NAME: Final = "Cards on tour"
 DAY_MS: Final = 86_400_000
 ORDER_WAIT_S: Final = 60.0
-DELIVERY_WAIT_S: Final = 60.0
-"""A profile is some ten short messages; on a network that loses a quarter of them it takes a few rounds."""
+DELIVERY_WAIT_S: Final = 180.0
+"""A profile is some ten short messages; the OTA platform waits 20 s for a proof (`ota.smpp`), several times where a
+quarter is lost either way. Where nothing is lost, a profile takes two seconds."""
 TRIES: Final = 6
 PAUSE_S: Final = 3.0
 """Times that a node which is down is tried again, and the first pause: 45 s together, longer than a restart."""
@@ -233,18 +234,14 @@ class Travellers:
 
     async def _use(self, traveller: Traveller, step: int) -> None:
         """A step's use, told by the visited network's own means: a TAP file, or records to the node."""
-        draw = random.Random(f"card use {self._site.world.seed} {traveller.number} {step}")
-        talked = draw.randrange(20, 400)
-        use = {"data": draw.randrange(1_000_000, 200_000_000), "voice": talked, "message": draw.randrange(1, 4)}
-        operator, minute = self._site.world.operators[traveller.visited], int(time.time()) // 60
+        site, operator = self._site, self._site.world.operators[traveller.visited]
+        use = draw_card_use(site.world.seed, traveller, step)
+        records = make_records(operator, use, int(time.time()) // 60)
         batch = f"card-{traveller.number}-{step}"
-        records = [
-            UsageRecord(service, minute, operator.country.offset, talked, units, operator.plmn)  # type: ignore[arg-type]
-            for service, units in use.items()
-        ]
         if operator.plan.usage == "tap":
-            records = await asyncio.to_thread(self._tell_by_tap, traveller, batch, records, step)
-        body = {"batch": batch, "records": [_network_record(traveller.visited_imsi, one) for one in records]}
+            file = site.folder / "private" / "tap" / f"{batch}.tap"
+            records = await asyncio.to_thread(tell_by_tap, file, operator, traveller, records, step)
+        body = {"batch": batch, "records": [to_network_record(traveller.visited_imsi, one) for one in records]}
         api = self._site.apis[traveller.visited]
         await api.post("/usage", body)
         await api.post("/usage/send")
@@ -256,22 +253,6 @@ class Travellers:
             traveller.octets += use["data"]
             traveller.seconds += use["voice"]
             traveller.messages += use["message"]
-
-    def _tell_by_tap(
-        self, traveller: Traveller, batch: str, records: list[UsageRecord], step: int
-    ) -> list[UsageRecord]:
-        """What its node will be given stands in a file first, and is read from there."""
-        operator, folder = self._site.world.operators[traveller.visited], self._site.folder / "private" / "tap"
-        folder.mkdir(exist_ok=True)
-        used = [Used(traveller.visited_imsi, record) for record in records]
-        found = through_tap(
-            folder / f"{batch}.tap",
-            used,
-            tadig=operator.tadig,
-            plmn=operator.plmn,
-            sequence=step * 100 + traveller.number,
-        )
-        return [one.record for one in found]
 
     async def _return(self, traveller: Traveller) -> None:
         """Home again: the request closes, and the profile's life ends."""
@@ -286,16 +267,3 @@ class Travellers:
         if not await self._arrives(traveller, "closed"):
             raise NodeError("home again, but the request did not close")
         traveller.stage = "returned"
-
-
-def _network_record(imsi: str, record: UsageRecord) -> dict[str, Any]:
-    """As the node takes it."""
-    return {
-        "imsi": imsi,
-        "service": record.service,
-        "start_ms": record.start * 60_000,
-        "offset": record.offset,
-        "duration": record.duration,
-        "units": record.units,
-        "place": record.place,
-    }

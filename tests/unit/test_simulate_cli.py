@@ -3,11 +3,13 @@
 import asyncio
 import json
 import time
+from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from landfall.errors import LandfallError
@@ -15,10 +17,12 @@ from settlement.ledger.envelope import Signer
 from simulator.book import Book, make_record
 from simulator.charts import draw_flow_table, draw_latency, draw_load, draw_sankey, draw_stages
 from simulator.desk import Sending
+from simulator.engine import Outcome
 from simulator.journal import Journal, Run
 from simulator.journeys import Journeys, Stage
 from simulator.pace import Pace
 from simulator.scenario import find_scenario
+from simulator.screen_board import LiveBoard
 from simulator.simulate_cli import simulate
 from simulator.simulation import Plan, start_anew
 from simulator.usage_reports import Group, SimRecord, pack
@@ -150,3 +154,38 @@ async def test_steps_wait_for_their_time_and_say_how_late_they_are() -> None:
     await asyncio.sleep(0.5)
     assert 0.25 <= await pace.wait(6) < 0.5, "it was due 0.2 s after step 5"
     assert await Pace(None, scenario, first=0).wait(7) == 0.0, "as fast as it goes is never late"
+
+
+def test_the_board_shows_the_step_what_is_under_way_and_how_late_it_is() -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=110, color_system=None)
+    outcome = Outcome(
+        step=2,
+        stages={"active": 1234, "closed": 5, "unserved": 9},
+        codes={"usage: out-of-time": 3},
+        attempts=(),
+        sendings=(Sending("usage", 77, 100.0, 0.25),),
+        records=4321,
+        settled=[[0, 7_654_321_000_000], [0, 0]],
+        octets=2_500_000_000,
+        seconds=0.5,
+        again=False,
+        behind_s=12.34,
+    )
+    world = make_world(find_scenario("smoke")[2], 1)
+    board = LiveBoard(console)
+    board.watch(lambda: "sending 77 of usage")
+    with board.shown():
+        board.tell("a remark with [brackets]")
+        board.step(world, outcome)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in (
+        "Smoke",
+        "step 3 of 8",
+        "1,234",
+        "7,654,321.00 SDRt",
+        "12.3 s behind",
+        "sending 77 of usage",
+        "[brackets]",
+    ):
+        assert words in shown, words
+    assert "unserved" not in shown
