@@ -72,8 +72,8 @@ async def measure_ledger(
         rows.append(_transactions("transactions, signed one by one", steady, "12,000", _told(steady)))
         rows.append(await _measure_paced(client, cast, seconds / 2, steady.rate * LATENCY_SHARE))
         rows.append(_records("usage records", await usage(seconds)))
-        prepared = presign(client, cast, int(min(seconds, PRESIGNED_S) * PRESIGNED_RATE), SEQUENCE)
-        before = await run_presigned(client, prepared, senders=SENDERS)
+        count = int(min(seconds, PRESIGNED_S) * PRESIGNED_RATE)
+        before = await run_presigned(client, presign(client, cast, count, SEQUENCE), senders=SENDERS)
         rows.append(_transactions("transactions, signed beforehand", before, "20,000", _told(before)))
         if open_requests:
             console.print(f"opening {open_requests:,} requests …")
