@@ -8,6 +8,8 @@ the count begins anew. So every statement is cut off at least once in every dura
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +31,7 @@ from marketplace.operator_settings import ClosingSettings, LedgerSettings, Opera
 from settlement.ledger.messages import ActivateRequest, ReportUsage, UsageGroup, UsageRecord
 from settlement.ledger.settling import AcceptDispute, Change, ProposeCycle, ProposeInvoice, RaiseDispute
 from settlement.netting import Method, Terms
+from settlement.sdr import sample_rates
 from settlement.usage.tariff import Metered
 from tests.integration.ledger_world import DAY_MS, LedgerWorld, Member, now_ms
 
@@ -79,7 +82,7 @@ def second_database(postgres_server: Server) -> Iterator[str]:
 
 @asynccontextmanager
 async def open_closings(
-    dsn: str, member: Member, world: LedgerWorld, fuse: Fuse | None = None, *, pays: bool = True
+    dsn: str, member: Member, world: LedgerWorld, rates: Path, fuse: Fuse | None = None, *, pays: bool = True
 ) -> AsyncIterator[tuple[Closings, Outbox]]:
     """The closings of an operator's node and its outbox, on connections that the fuse cuts."""
     database = Database(dsn)
@@ -90,6 +93,7 @@ async def open_closings(
         name=member.id,
         country="DE",
         ledger=LedgerSettings(world.url, str(world.log)),
+        rates=rates,
         closing=ClosingSettings(pay_due=pays),
     )
     outbox = Outbox(database, member.client)
@@ -178,8 +182,10 @@ async def list_made(closings: Closings, closing: str) -> list[Any]:
 
 
 async def test_a_closing_cut_off_at_every_statement_issues_the_same_documents_once(
-    ledger: LedgerWorld, database: str, second_database: str
+    ledger: LedgerWorld, database: str, second_database: str, tmp_path: Path
 ) -> None:
+    rates = tmp_path / "rates.csv"
+    rates.write_text(sample_rates(datetime.now(UTC).date()))
     for dsn in (database, second_database):
         await asyncio.to_thread(upgrade, dsn, MIGRATIONS)
     async with ledger.operator(minted=50_000_000) as home, ledger.operator() as visited:
@@ -189,12 +195,12 @@ async def test_a_closing_cut_off_at_every_statement_issues_the_same_documents_on
         asked = NewClosing(from_ms=begin, to_ms=now_ms())
         await asyncio.sleep(1.1)
 
-        async with open_closings(second_database, visited, ledger, pays=False) as (closings, _):
+        async with open_closings(second_database, visited, ledger, rates, pays=False) as (closings, _):
             closing = (await closings.open(asked)).id
             with suppress(Later):  # it waits for the ledger to have the digests, which are not sent from here
                 await closings.close(f"{closing}#1")
             expected = await list_made(closings, closing)
-        async with open_closings(database, visited, ledger) as (closings, _):
+        async with open_closings(database, visited, ledger, rates) as (closings, _):
             await closings.open(asked)
 
         budget, runs, done, seen = 1, 0, False, await fingerprint(database)
@@ -202,13 +208,13 @@ async def test_a_closing_cut_off_at_every_statement_issues_the_same_documents_on
             runs += 1
             assert runs < MOST_RUNS, f"not done: {seen}"
             with suppress(Cut):
-                async with open_closings(database, visited, ledger, Fuse(budget)) as (closings, outbox):
+                async with open_closings(database, visited, ledger, rates, Fuse(budget)) as (closings, outbox):
                     done = await step(closings, outbox, closing)
             now = await fingerprint(database)
             budget, seen = (budget + 1, seen) if now == seen else (1, now)
 
         assert runs > LEAST_RUNS, f"{runs} runs: hardly anything was cut off"
-        async with open_closings(database, visited, ledger) as (closings, _):
+        async with open_closings(database, visited, ledger, rates) as (closings, _):
             made = await list_made(closings, closing)
         paid, recorded = await count_accepted(database, "pay"), await count_accepted(database, "record-document")
         assert made == expected
