@@ -24,7 +24,7 @@ from rich.table import Table
 from landfall.postgres import ensure_server
 from loadtests.cast import Actor, admit_cast, make_cast, now_ms, open_pairs
 from loadtests.figures import Figure, console, measured, publish
-from loadtests.generator import Measured, presign, run_presigned, run_requests, run_usage
+from loadtests.generator import Measured, Presigned, fill, run_presigned, run_requests, run_usage
 from loadtests.memory import MemoryWatch
 from loadtests.nodes import LedgerUnderTest, serve_ledger
 from loadtests.stages import measure_stages
@@ -44,12 +44,12 @@ LATENCY_SEQUENCE: Final = 200
 LATENCY_SHARE: Final = 0.8
 PACED_SENDERS: Final = 48
 """Sequences that may be under way at a fixed rate: more than there ever should be."""
-PRESIGNED_S, PRESIGNED_RATE = 20, 20_000
-"""What is signed beforehand: at 20,000 a second enough for so long, a quarter of a gigabyte."""
+PRESIGNED_RATE: Final = 20_000
+"""So much is signed beforehand for each second of a run; five minutes of it are four gigabytes on disk."""
 
 
 async def measure_ledger(
-    ledger: LedgerUnderTest, *, seconds: float, operators: int, open_requests: int, postmaster: int
+    ledger: LedgerUnderTest, folder: Path, *, seconds: float, operators: int, open_requests: int, postmaster: int
 ) -> list[Figure]:
     """The rows measured against a running ledger; `postmaster`: process id of its PostgreSQL."""
     cast = make_cast(SEED, operators, now_ms())
@@ -72,24 +72,25 @@ async def measure_ledger(
         rows.append(_transactions("transactions, signed one by one", steady, "12,000", _told(steady)))
         rows.append(await _measure_paced(client, cast, seconds / 2, steady.rate * LATENCY_SHARE))
         rows.append(_records("usage records", await usage(seconds)))
-        count = int(min(seconds, PRESIGNED_S) * PRESIGNED_RATE)
-        before = await run_presigned(client, presign(client, cast, count, SEQUENCE), senders=SENDERS)
-        rows.append(_transactions("transactions, signed beforehand", before, "20,000", _told(before)))
+        many = "a million" if open_requests == 10**6 else f"{open_requests:,}"
         if open_requests:
-            console.print(f"opening {open_requests:,} requests …")
-            filled = 0
-            while filled < open_requests:
-                filled += (await requests(min(60.0, (open_requests - filled) / steady.rate + 0.2))).accepted
-                console.print(f"  {filled:,}")
-            roots = {"API": ledger.pid, "PostgreSQL": postmaster, "generator": os.getpid()}
-            many = "a million" if open_requests == 10**6 else f"{open_requests:,}"
+            console.print(f"opening {many} requests …")
+            await fill(client, cast, open_requests, tell=console.print)
+        roots = {"API": ledger.pid, "PostgreSQL": postmaster, "generator": os.getpid()}
+        async with MemoryWatch(roots) as memory:
+            late = await requests(seconds)
+        share = f"{100 * late.rate / steady.rate:.0f} % of the first, {_told(late)}; {memory}"
+        rows.append(_transactions(f"transactions, {many} open", late, "12,000", share))
+        async with MemoryWatch(roots) as memory:
+            used = await usage(seconds)
+        rows.append(_records(f"usage records, {many} open", used, f"; {memory}"))
+        with tempfile.TemporaryFile(dir=folder) as file:
+            count = int(seconds * PRESIGNED_RATE)
+            console.print(f"signing {count:,} requests beforehand …")
+            presigned = Presigned(file, client.origin, cast, count, SEQUENCE)
             async with MemoryWatch(roots) as memory:
-                late = await requests(seconds)
-            share = f"{100 * late.rate / steady.rate:.0f} % of the first, {_told(late)}; {memory}"
-            rows.append(_transactions(f"transactions, {many} open", late, "12,000", share))
-            async with MemoryWatch(roots) as memory:
-                used = await usage(seconds)
-            rows.append(_records(f"usage records, {many} open", used, f"; {memory}"))
+                sent = await run_presigned(client, presigned, senders=SENDERS)
+        rows.append(_transactions("transactions, signed beforehand", sent, "20,000", f"{_told(sent)}; {memory}"))
     return rows
 
 
@@ -150,7 +151,7 @@ def measure_pgbench(dsn: str, seconds: int) -> list[Figure]:
 def main(
     seconds: Annotated[float, typer.Option(min=1, help="Length of each steady measurement.")] = 60,
     operators: Annotated[int, typer.Option(min=2, help="Operators that trade.")] = 1000,
-    open_requests: Annotated[int, typer.Option(help="Open requests of the second run; 0: no second run.")] = 10**6,
+    open_requests: Annotated[int, typer.Option(min=0, help="Requests opened before the rows that say so.")] = 10**6,
     workers: Annotated[int, typer.Option(min=1, help="API processes.")] = 2,
     output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench/ledger.json"),
 ) -> None:
@@ -166,6 +167,7 @@ def main(
                 rows += uvloop.run(
                     measure_ledger(
                         ledger,
+                        folder,
                         seconds=seconds,
                         operators=operators,
                         open_requests=open_requests,

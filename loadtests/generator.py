@@ -3,27 +3,35 @@
     result = await run_requests(ledger, cast, seconds=60, sequence=250, senders=6)          # as fast as it goes
     result = await run_requests(ledger, cast, seconds=60, sequence=50, senders=8, rate=8000)  # open loop at a rate
     result = await run_usage(ledger, pairs, seconds=60, records=30, senders=6)
+    await fill(ledger, cast, 1_000_000, tell=print)     # what a ledger in use has, before the clock runs
 
 With a rate the load is an open loop: sequences are due at fixed times whatever the answers do, and latency counts from
 when a sequence was due, so a stall is not hidden by waiting for it (coordinated omission).
 """
 
 import asyncio
+import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import IO, Final
 
 from msgspec import Struct, field
 
-from loadtests.cast import DAY_MS, PLMN, PRICE, Actor, Pair, now_ms
+from loadtests.cast import DAY_MS, PLMN, PRICE, Actor, Pair, expect_receipts, now_ms
 from settlement.ledger.api import Receipt
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.ids import new_id
 from settlement.ledger.messages import PlaceRequest, ReportUsage, UsageGroup, UsageRecord
 
 EXPIRY_MS: Final = 300_000
+PRESIGNED_MS: Final = 7_200_000
+"""What is signed beforehand lasts until all of it was signed and sent."""
 SAMPLE_SECOND_S: Final = 1.0
+FILL_SEQUENCE, FILL_SENDERS = 500, 8
+"""How requests are opened that nobody measures."""
+FILL_TOLD: Final = 10
+"""So often progress is told until they are open."""
 
 
 class Measured(Struct, kw_only=True):
@@ -105,10 +113,10 @@ async def run_requests(
     return await run(work, seconds=seconds, senders=senders, per_second=rate / sequence if rate else None)
 
 
-def sign_requests(origin: str, cast: Sequence[Actor], count: int) -> list[bytes]:
+def sign_requests(origin: str, cast: Sequence[Actor], count: int, *, valid_ms: int = EXPIRY_MS) -> list[bytes]:
     """So many requests between operators drawn at random, each signed by its own sender."""
     actors = len(cast)
-    ends, expires = now_ms() + 5 * DAY_MS, now_ms() + EXPIRY_MS
+    ends, expires = now_ms() + 5 * DAY_MS, now_ms() + valid_ms
     envelopes = []
     for _ in range(count):
         place, distance = int(random.random() * actors), 1 + int(random.random() * (actors - 1))
@@ -127,14 +135,46 @@ def sign_requests(origin: str, cast: Sequence[Actor], count: int) -> list[bytes]
     return envelopes
 
 
-def presign(ledger: LedgerClient, cast: Sequence[Actor], count: int, sequence: int) -> list[list[bytes]]:
-    """Sequences of requests signed before the clock runs; they are valid for EXPIRY_MS."""
-    return [sign_requests(ledger.origin, cast, sequence) for _ in range(count // sequence)]
+async def fill(ledger: LedgerClient, cast: Sequence[Actor], count: int, *, tell: Callable[[str], None]) -> None:
+    """Open `count` requests that stay open, signed and sent like any. `tell`: progress.
+
+    Raises RuntimeError where one is rejected.
+    """
+    sizes = itertools.chain(itertools.repeat(FILL_SEQUENCE, count // FILL_SEQUENCE), (count % FILL_SEQUENCE,))
+    opened, told = 0, 0
+
+    async def send() -> None:
+        nonlocal opened, told
+        for size in sizes:
+            opened += len(await expect_receipts(ledger, sign_requests(ledger.origin, cast, size)))
+            if opened * FILL_TOLD >= (told + 1) * count:
+                told = opened * FILL_TOLD // count
+                tell(f"  {opened:,} of {count:,} requests opened")
+
+    await asyncio.gather(*(send() for _ in range(FILL_SENDERS)))
 
 
-async def run_presigned(ledger: LedgerClient, sequences: list[list[bytes]], *, senders: int) -> Measured:
-    """Send what `presign` made, until all of it is answered."""
-    left = iter(sequences)
+class Presigned:
+    """Sequences of requests signed before the clock runs. They wait in a file: five minutes' are some gigabytes."""
+
+    def __init__(self, file: IO[bytes], origin: str, cast: Sequence[Actor], count: int, sequence: int) -> None:
+        """Sign `count` requests into an empty file, in sequences of `sequence`; they are valid for PRESIGNED_MS."""
+        self._file = file
+        self._sizes: list[int] = []
+        for _ in range(count // sequence):
+            lines = b"\n".join(sign_requests(origin, cast, sequence, valid_ms=PRESIGNED_MS))
+            self._sizes.append(file.write(lines))
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        """Each sequence, once."""
+        self._file.seek(0)
+        for size in self._sizes:
+            yield self._file.read(size).split(b"\n")
+
+
+async def run_presigned(ledger: LedgerClient, presigned: Presigned, *, senders: int) -> Measured:
+    """Send what was signed, until all of it is answered."""
+    left = iter(presigned)
     measured, begin = Measured(), time.perf_counter()
 
     async def send() -> None:

@@ -48,7 +48,7 @@ class MemoryWatch:
         return self.totals[-1] - self.totals[len(self.totals) // 2] if self.totals else 0.0
 
     def __str__(self) -> str:
-        parts = [f"{name} {self.first[name]:,.0f} → {now:,.0f}" for name, now in self.last.items()]
+        parts = [f"{name} {self.first.get(name, 0.0):,.0f} → {now:,.0f}" for name, now in self.last.items()]
         return f"MiB: {', '.join(parts)}; {self.growth_mib:+,.0f} in its second half"
 
     async def _watch(self) -> None:
@@ -62,8 +62,9 @@ class MemoryWatch:
 def _read(roots: Mapping[str, int]) -> dict[str, float]:
     found = {}
     for name, pid in roots.items():
-        root = psutil.Process(pid)
-        found[name] = sum(map(_share_mib, [root, *root.children(recursive=True)]))
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that ended has no memory; that it did is others' to say
+            root = psutil.Process(pid)
+            found[name] = sum(map(_share_mib, [root, *root.children(recursive=True)]))
     return found
 
 

@@ -62,6 +62,9 @@ def run(
     ] = 100,
     operators: Annotated[int, typer.Option(help="Operators that trade, admitted for the run.")] = 100,
     api_workers: Annotated[int, typer.Option(min=1, help="API processes of the ledger that is started here.")] = 2,
+    open_requests: Annotated[
+        int, typer.Option(min=0, help="Requests that are open already when the run begins, on a ledger started here.")
+    ] = 0,
     mixes: Annotated[
         Path, typer.Option(exists=True, show_default=False, help="File with mixes and shapes of your own.")
     ] = MIXES_FILE,
@@ -110,6 +113,9 @@ def run(
     if users < len(chosen) and len(chosen) > 1:
         raise PlanError(f"--users {users}: the mix {mix} has {len(chosen)} roles, give at least one user each")
 
+    if ledger and open_requests:
+        raise PlanError("--open-requests is for a ledger started here: --ledger has the requests that it has")
+
     folder = folder.resolve()
     clear(folder)
 
@@ -128,7 +134,13 @@ def run(
                 )
                 target = await join_target(there, chosen)
             else:
-                starting = start_target(folder, chosen, operators=operators, workers=api_workers, tell=told.print)
+                starting = start_target(
+                    *(folder, chosen),
+                    operators=operators,
+                    workers=api_workers,
+                    opened=open_requests,
+                    tell=told.print,
+                )
                 target = await stack.enter_async_context(starting)
                 stack.callback((folder / PLAN_FILE).unlink, missing_ok=True)  # its keys are of no use any more
             plan = Plan(

@@ -13,6 +13,7 @@ from loadtests.load.check import Finding
 from loadtests.load.locust_settings import Aside
 from loadtests.load.plan import Plan
 from loadtests.load.session import DURABLE
+from loadtests.memory import MemoryWatch
 
 
 class Row(Struct, frozen=True):
@@ -31,7 +32,8 @@ class Row(Struct, frozen=True):
 
 class Result(Struct, frozen=True, kw_only=True):
     """A run. `transactions_per_second`: acknowledged ones, over the time from when users began to the last answer.
-    `processor`: seconds of processor that each process on this machine used meanwhile.
+    `processor`: seconds of processor that each process on this machine used meanwhile. `memory`: MiB of those started
+    for the run, at its beginning and its end, by name. `log_before`: entries that the log had then.
     """
 
     passed: bool
@@ -45,6 +47,8 @@ class Result(Struct, frozen=True, kw_only=True):
     transactions_per_second: float
     usage_records_per_second: float
     processor: dict[str, float]
+    memory: dict[str, tuple[float, float]]
+    log_before: int
     rows: tuple[Row, ...]
     finding: Finding
     machine: Machine
@@ -54,7 +58,7 @@ class Result(Struct, frozen=True, kw_only=True):
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
-def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding, aside: Aside) -> Result:
+def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding, aside: Aside, memory: MemoryWatch) -> Result:
     """From Locust's figures and what the check found. A run of which nothing was acknowledged has not passed."""
     ended = max((entry["last_request_timestamp"] or 0.0 for entry in stats), default=0.0)
     seconds = max(ended - aside.begun, 1.0)
@@ -73,6 +77,8 @@ def make_result(plan: Plan, stats: list[dict[str, Any]], finding: Finding, aside
         transactions_per_second=round(finding.acknowledged / seconds, 1),
         usage_records_per_second=round(finding.usage_records / seconds, 1),
         processor=aside.processor,
+        memory={name: (round(memory.first[name], 1), round(last, 1)) for name, last in memory.last.items()},
+        log_before=plan.first,
         rows=rows,
         finding=finding,
         machine=describe_machine(),
@@ -124,12 +130,15 @@ def show(result: Result, console: Console) -> None:
         f"{finding.usage_records:,} usage records: {result.usage_records_per_second:,.0f} a second\n"
         f"{finding.rejected:,} rejected; {finding.unknown:,} with a lost answer, {finding.learnt:,} of them accepted\n"
         f"{finding.purchases:,} purchases and {finding.jobs:,} OTA jobs at the node\n"
-        f"{finding.log_entries:,} entries in the log since the beginning"
+        f"{finding.log_entries:,} entries in the log since the beginning, {result.log_before:,} before"
     )
     if result.processor and finding.acknowledged:
         used = {name: 1e6 * seconds / finding.acknowledged for name, seconds in result.processor.items()}
         each = ", ".join(f"{name} {microseconds:,.0f}" for name, microseconds in used.items())
         console.print(f"processor, µs a transaction: {each}; all together {sum(used.values()):,.0f}")
+    if result.memory:
+        held = ", ".join(f"{name} {first:,.0f} → {last:,.0f}" for name, (first, last) in result.memory.items())
+        console.print(f"memory, MiB at the beginning and the end: {held}")
     for code, count in sorted(finding.rejections.items()):
         console.print(f"  rejected {code}: {count:,} (docs/rejections.md)")
     if finding.faults:

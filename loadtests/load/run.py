@@ -26,6 +26,7 @@ from loadtests.load.check import check_run
 from loadtests.load.locust_settings import ASIDE, JOURNALS, LOGS, PLAN_VARIABLE, Aside
 from loadtests.load.plan import PLAN_FILE, Plan
 from loadtests.load.result import Result, make_result
+from loadtests.memory import MemoryWatch
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 LOOPBACK: Final = "127.0.0.1"
@@ -63,9 +64,11 @@ async def run_load(
         *("--html", str(folder / "load.html"), "--json-file", str(folder / STATS)),
     ]
     at = LOOPBACK if host == "*" else host
+    memory = MemoryWatch(plan.processes)
     async with (
         _locust(folder, "master", master, quiet=False) as process,
         start_workers(folder, plan.workers - remote, at, port),
+        memory,
     ):
         status = await process.wait()
     if status != 0 or not (folder / f"{STATS}.json").exists():
@@ -81,7 +84,7 @@ async def run_load(
     finding.add(
         "a user's turn ended in an error", (f"{error} ({count} times)" for error, count in aside.errors.items())
     )
-    return make_result(plan, stats, finding, aside)
+    return make_result(plan, stats, finding, aside, memory)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ import msgspec
 from landfall.keystore import Keystore
 from landfall.postgres import ensure_server
 from landfall.settings import read_settings
+from loadtests.generator import fill
 from loadtests.load.locust_settings import LOGS
 from loadtests.load.plan import NODE_ROLES, HomeNode, Key, PlanError, Role, Trader
 from loadtests.load.setting import admit, admit_auditor, enter, find_node
@@ -60,9 +61,12 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def start_target(
-    folder: Path, mix: dict[Role, int], *, operators: int, workers: int, tell: Tell
+    folder: Path, mix: dict[Role, int], *, operators: int, workers: int, opened: int = 0, tell: Tell
 ) -> AsyncIterator[Target]:
-    """PostgreSQL and a ledger for this run; operators on it; a node, where the mix has users of one."""
+    """PostgreSQL and a ledger for this run; operators on it; a node, where the mix has users of one.
+
+    `opened`: requests that are open before the run begins.
+    """
     async with AsyncExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="nodes-")))
         server = ensure_server(place / "data")
@@ -82,6 +86,9 @@ async def start_target(
             tell("a home operator's node, an insurer's, and cards …")
             node = await stack.enter_async_context(open_home(place, server, ledger, client, logs=folder / LOGS))
         overseer = await admit_auditor(client, ledger.issuer)
+        if opened:
+            tell(f"{opened:,} requests, to be open before the clock runs …")
+            await fill(client, [trader.actor for trader in traders], opened, tell=tell)
         first = (await client.checkpoint()).size
         yield Target(
             url=ledger.url,

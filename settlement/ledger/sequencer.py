@@ -5,10 +5,10 @@
     answers = await sequencer.submit([raw, raw, …])    # Receipt | Rejection each, in order, once they are durable
     await sequencer.stop()
 
-An envelope's way: `submit` takes it apart and verifies its signature, and puts it in the queue; while one batch
-commits, the next gathers (there is no timer to tune); a batch takes its turn at the database's lock, loads the rows it
-touches, decides one envelope after the other, and stores everything in one transaction. Only then is anybody
-answered. Several processes may each have a sequencer on one database: they take turns.
+An envelope's way: `submit` takes it apart and verifies its signature, and puts it in the queue, which grows while the
+database's lock is another's or a batch commits (there is no timer to tune). A turn at the lock takes what is queued,
+loads the rows it touches, decides one envelope after the other, and stores everything in one transaction. Only then is
+anybody answered. Several processes may each have a sequencer on one database: they take turns.
 
 It does not decide anything itself (`rules` does), and it never answers before the commit. When a commit's outcome is
 unknown (the connection was lost), the same batch is run again: what had been committed is found by its ids.
@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 import msgspec
@@ -101,6 +101,14 @@ class _Waiting(Struct, eq=False):
             self.done.set_result(None)
 
 
+class _Queued(NamedTuple):
+    """A verified envelope, and whose it is: the place among its caller's."""
+
+    verified: Verified
+    waiting: _Waiting
+    place: int
+
+
 class Sequencer:
     """Order and commit for one process. See the module."""
 
@@ -111,7 +119,7 @@ class Sequencer:
         self._note_signer = NoteSigner(origin, seed)
         self._signer = Signer(seed)
         self._public_keys: dict[str, tuple[str, bytes]] = {self._signer.kid: (RESERVED, self._signer.public)}
-        self._queue: deque[tuple[Verified, _Waiting, int]] = deque()
+        self._queue: deque[_Queued] = deque()
         self._arrived = asyncio.Event()
         self._clock = ClockGuard()
         self._halted: str | None = None
@@ -147,8 +155,8 @@ class Sequencer:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         while self._queue:
-            _, waiting, place = self._queue.popleft()
-            waiting.answer(place, Rejection("overloaded", "the ledger is stopping; send again"))
+            queued = self._queue.popleft()
+            queued.waiting.answer(queued.place, Rejection("overloaded", "the ledger is stopping; send again"))
 
     def room(self) -> bool:
         """Whether more envelopes may be submitted now; otherwise callers should come back later."""
@@ -179,7 +187,7 @@ class Sequencer:
         for place, envelope in enumerate(parsed, first):
             verified = self._verify(envelope) if isinstance(envelope, Envelope) else envelope
             if isinstance(verified, Verified):
-                self._queue.append((verified, waiting, place))
+                self._queue.append(_Queued(verified, waiting, place))
             else:
                 waiting.answer(place, verified)
         self._arrived.set()
@@ -252,18 +260,22 @@ class Sequencer:
             self._arrived.clear()
             while self._queue:
                 async with self._committing:
-                    batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
-                    answers = await self._sequence([verified for verified, _, _ in batch])
-                for (_, waiting, place), answer in zip(batch, answers, strict=True):
-                    waiting.answer(place, answer)
+                    batch, answers = await self._sequence()
+                for queued, answer in zip(batch, answers, strict=True):
+                    queued.waiting.answer(queued.place, answer)
 
-    async def _sequence(self, batch: list[Verified]) -> list[Receipt | Rejection]:
-        """Commit a batch, again after a lost connection. After a jump of the clock, or another's promotion, no more."""
+    async def _sequence(self) -> tuple[list[_Queued], list[Receipt | Rejection]]:
+        """Commit what is queued once the lock is held; the same and what came since again, if the connection was lost.
+
+        After a jump of the clock, or another's promotion, nothing is committed any more.
+        """
+        batch: list[_Queued] = []
         while self._halted is None:
             try:
                 with TURNS.time():
                     async with self.store.turn() as turn:
-                        answers, head = await self._run(turn, batch)
+                        batch += self._take(MAX_BATCH - len(batch))
+                        answers, head = await self._run(turn, [queued.verified for queued in batch])
                 self._head = head
                 BATCHES.observe(len(batch))
                 await self._announce(head.size)
@@ -272,8 +284,12 @@ class Sequencer:
             except LOST:
                 await asyncio.sleep(RETRY_S)
             else:
-                return answers
-        return [Rejection("overloaded", self._halted or "the ledger is stopping")] * len(batch)
+                return batch, answers
+        batch += self._take(len(self._queue))
+        return batch, [Rejection("overloaded", self._halted)] * len(batch)
+
+    def _take(self, most: int) -> list[_Queued]:
+        return [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
 
     async def _run(self, turn: Turn, batch: list[Verified]) -> tuple[list[Receipt | Rejection], Head]:
         """Decide a batch inside a turn and write what it did. The commit is the turn's."""

@@ -51,6 +51,7 @@ def test_all_roles_run_on_a_master_and_two_workers_one_of_them_elsewhere(server_
     port, here, there = find_free_port(), server_folder / "load", tmp_path / "there"
     log = tmp_path / "run.log"
     options = ["--mix", "everything", "--users", 12, "--seconds", 12, "--operators", 8, "--sequence", 20]
+    options += ["--open-requests", 1200]
     machines = ["--workers", 1, "--remote-workers", 1, "--port", port, "--folder", here]
     with load("run", *options, *machines, log=log) as run:
         wait_for(here / PLAN_FILE, run, log)
@@ -67,6 +68,9 @@ def test_all_roles_run_on_a_master_and_two_workers_one_of_them_elsewhere(server_
     assert result["finding"]["workers"] == 2
     assert result["finding"]["acknowledged"] > 100
     assert result["usage_records_per_second"] > 0
+    assert result["log_before"] > 1200
+    assert result["memory"].keys() == {"ledger", "postgresql"}
+    assert all(mib > 0 for pair in result["memory"].values() for mib in pair)
     durable = {row["name"]: row for row in result["rows"] if row["kind"] == "durable"}
     assert {"request", "accept", "activate", "usage report", "storefront purchase"} <= durable.keys()
     assert all(0 < row["p50"] <= row["p99"] for row in durable.values())
@@ -162,6 +166,7 @@ async def _run_against(ledger: LedgerWorld, options: Sequence[object], folder: P
         (["--mix", "everything", "--users", "3"], "has 6 roles"),
         (["--workers", "0"], "no workers at all"),
         (["--ledger", "http://127.0.0.1:1", "--ledger-key", "nonsense"], "--ledger-key 'nonsense'"),
+        (["--ledger", "http://127.0.0.1:1", "--open-requests", "5"], "--open-requests is for a ledger started here"),
     ],
 )
 def test_a_run_that_cannot_be_is_explained(options: list[str], told: str, tmp_path: Path) -> None:
