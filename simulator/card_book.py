@@ -15,12 +15,16 @@ from msgspec import Struct
 from ota.profile import MobileProfile
 from ota.scp80.packet import KeySet
 from ota.scp80.parameters import KeyByte
+from settlement.usage.tariff import Bundle
 from simulator.journal import write_whole
 from simulator.world import Operator, World
 
+CARD_BUNDLE: Final = Bundle(price=4_200_000, octets=2_000_000_000, seconds=3_600, messages=100, hours=360, renewals=1)
+"""What a traveller with a card buys."""
+CARD_ESCROW_USDR: Final = CARD_BUNDLE.price * (1 + CARD_BUNDLE.renewals)
 FILE: Final = "private/cards.json"
 SPARE_PROFILES: Final = 4
-CardStage = Literal["home", "bought", "abroad", "returned", "failed"]
+CardStage = Literal["home", "bought", "abroad", "returned", "unserved", "failed"]
 
 
 class Traveller(Struct, kw_only=True):
@@ -134,7 +138,7 @@ def _draw(world: World) -> CardBook:
     draw = random.Random(f"cards {world.seed}")
     travellers: list[Traveller] = []
     for home in world.nodes:
-        abroad = [one for one in world.nodes if one.country != home.country and one.plan.offers]
+        abroad = [one for one in world.nodes if one.country != home.country and (one.plan.node or one.plan.offers)]
         for place in range(home.plan.cards):
             visited = abroad[(home.number + place) % len(abroad)]
             travellers.append(_draw_traveller(world, draw, len(travellers) + 1, home, visited))

@@ -174,6 +174,18 @@ def _check_cards(cards: CardBook, sums: dict[UUID, dict[str, int]]) -> Check:
     )
 
 
+def check_travellers(cards: CardBook) -> Check:
+    """Every card came home, or never left for want of the profile that short messages lost: nothing else befell one."""
+    unserved = sum(traveller.stage == "unserved" for traveller in cards.travellers)
+    wrong = [
+        f"{traveller.label} is {traveller.stage}: {traveller.why}"
+        for traveller in cards.travellers
+        if traveller.stage not in ("returned", "unserved")
+    ]
+    saw = f"{len(cards.travellers)} cards, {unserved} without a profile in time; {wrong or 'all others came home'}"
+    return Check("cards travel and come home", not wrong, saw)
+
+
 def check_profiles(log: LogBook, cards: CardBook, registrations: Path, plmns: dict[str, str]) -> Check:
     """No card used a profile that was not active: whoever registered abroad did so within its request's life."""
     known = {traveller.visited_imsi: traveller for traveller in cards.travellers if traveller.visited_imsi}

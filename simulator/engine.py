@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from settlement.ledger.messages import Message, Mint, WithdrawOffer
 from simulator.book import Book
+from simulator.card_book import CARD_ESCROW_USDR
 from simulator.desk import Answered, Desk, Sending
 from simulator.double_spending import Attempt, spend_twice, take_back
 from simulator.evidence_book import EvidenceBook
@@ -31,7 +32,7 @@ from simulator.reporting import Reporter
 from simulator.world import World
 
 FUNDS_USDR: Final = 100_000_000
-"""Minted for each home beyond what its journeys put into escrow: cards buy too, and nobody runs quite dry."""
+"""Minted for each home beyond what its journeys and cards put into escrow, so that nobody runs quite dry."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -88,13 +89,14 @@ class Engine:
             raise RuntimeError(f"{len(wrong)} messages of kind {kind} were refused: {wrong[0].code}: {wrong[0].detail}")
 
     def _mints(self) -> list[Mint]:
-        """For every home all that its journeys will put into escrow, and something more."""
-        need = np.bincount(self.home, weights=np.where(self.trips.offer >= 0, self.trips.escrow, 0))
+        """For every home all that its journeys and cards will put into escrow, and something more."""
+        escrow = np.where(self.trips.offer >= 0, self.trips.escrow, 0)
+        need = np.bincount(self.home, weights=escrow, minlength=len(self.world.operators))
         return [
             Mint(
                 **self.book.fields(f"mint/{operator.number}"),
                 to=operator.id,
-                amount=FUNDS_USDR + (int(need[operator.number]) if operator.number < len(need) else 0),
+                amount=FUNDS_USDR + int(need[operator.number]) + operator.plan.cards * CARD_ESCROW_USDR,
                 deposit=f"deposit for {operator.id} of run {self.book.token}",
             )
             for operator in self.world.operators

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from simulator.processes import Node, Nodes
+from simulator.processes import Nodes
 
 
 class LivingNodes(Nodes):
@@ -32,7 +32,7 @@ class LivingNodes(Nodes):
         """Kill a node and all its workers, as a power cut does."""
         node = next(node for node in self._nodes if node.name == name)
         self._nodes.remove(node)
-        _kill_session(node)
+        node.kill()
 
     async def freeze(self, name: str, pause_s: float) -> None:
         """Stop a node and all its workers for a while."""
@@ -54,12 +54,6 @@ class LivingNodes(Nodes):
                 ended += 1
         self._register.unlink(missing_ok=True)
         return ended
-
-
-def _kill_session(node: Node) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(node.process.pid, signal.SIGKILL)
-    node.process.wait()
 
 
 def _belongs(pid: int, folder: Path) -> bool:

@@ -41,7 +41,9 @@ from settlement.ledger.messages import (
 from settlement.ledger.note import parse_note
 from settlement.ledger.tiles import decode_bundle
 
-IMSI_DIGITS = 15
+IMSI_DIGITS: Final = 15
+HEAP: Final = 4096
+"""Entries searched at once, some megabytes of text."""
 COLUMNS: Final = ("request", "sequence", "position", "service", "units")
 ENDS = (CancelRequest, DeclineRequest, ExpireRequest, CloseRequest)
 
@@ -105,13 +107,14 @@ def read_log(folder: Path, *, secrets: list[str], plmns: list[str], reported: Pa
             envelope = parse(raw)
             message = envelope.message
             sender = senders.see(envelope.kid, message)
-            log.leaks += [f"entry {index}: {leak}" for leak in search.find(raw)]
+            search.add(index, raw)
             log.entries, log.per_second[time // 1000] = index + 1, log.per_second[time // 1000] + 1
             _take(log, time, message)
             if isinstance(message, ReportUsage):
                 for group in message.groups:
                     told = Reported(group.request, sender, index, group.sequence, group.records)
                     file.write(encoder.encode(told) + b"\n")
+    log.leaks = search.finish()
     return log
 
 
@@ -152,18 +155,42 @@ def _take(log: LogBook, time: int, message: Message) -> None:
 
 
 class _Search:
-    """Looks for people in an envelope: known secrets in every form, and anything shaped as a simulated IMSI."""
+    """Looks for people in entries: known secrets in every form, and anything shaped as a simulated IMSI.
+
+    Secrets are hundreds and entries hundreds of thousands, so that a heap of entries is searched for all at once.
+    """
 
     def __init__(self, secrets: list[str], plmns: list[str]) -> None:
-        self._forms = [(secret, form) for secret in secrets for form in _forms(secret)]
+        self.leaks: list[str] = []
+        self._secrets = {form.decode(): secret for secret in secrets for form in _forms(secret)}
         shaped = "|".join(f"{plmn}[0-9]{{{IMSI_DIGITS - len(plmn)}}}" for plmn in plmns)
-        self._imsi = re.compile(rf"(?<![0-9A-Za-z])(?:{shaped})(?![0-9A-Za-z])".encode())
+        self._imsi = re.compile(rf"(?<![0-9A-Za-z])(?:{shaped})(?![0-9A-Za-z])")
+        self._heap: list[str] = []
+        self._first = 0
 
-    def find(self, raw: bytes) -> list[str]:
+    def add(self, index: int, raw: bytes) -> None:
+        """Look through an entry; they come in the order of the log."""
+        if not self._heap:
+            self._first = index
         payload = raw.split(b".")[1]
-        text = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4))
-        found = [f"a secret of {len(secret)} characters" for secret, form in self._forms if form in text]
-        return found + [f"what looks like an IMSI, {match[:6].decode()}…" for match in self._imsi.findall(text)]
+        text = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)).decode()
+        self._heap.append(text)
+        self.leaks += [f"entry {index}: what looks like an IMSI, {match[:6]}…" for match in self._imsi.findall(text)]
+        if len(self._heap) >= HEAP:
+            self.finish()
+
+    def finish(self) -> list[str]:
+        """What was found in all that was added."""
+        if self._secrets:  # polars takes no empty list of patterns
+            told = pl.Series(self._heap, dtype=pl.String).str.contains_any(list(self._secrets))
+            for place in told.arg_true():
+                self.leaks += [
+                    f"entry {self._first + place}: a secret of {len(secret)} characters"
+                    for form, secret in self._secrets.items()
+                    if form in self._heap[place]
+                ]
+        self._heap.clear()
+        return self.leaks
 
 
 def _forms(secret: str) -> set[bytes]:

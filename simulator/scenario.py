@@ -48,7 +48,8 @@ class OperatorPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     `price_level` multiplies what its country's costs make of an offer; `coverage` is the share of time its guests have
     service. `usage`: how its network tells use, as signed reports or as TAP files that become them. `cards` of its
-    subscribers carry real software cards; it then runs a live node, as do those its cards may travel to (`node`).
+    subscribers carry real software cards; it then runs a live node, as do those its cards may travel to (`node`). With
+    a node and no `offers` it serves cards alone: a node follows every entry of its operator, so not a million's.
     """
 
     id: Id

@@ -95,9 +95,8 @@ def _check_services(operators: dict[int, dict[str, Any]], complain: Any) -> None
         if (one.get("share") or one.get("cards")) and not sells - {one.get("country")}:
             complain(("operators", number), f"subscribers of {one.get('id')!r} have nowhere to go: no offers abroad")
         if one.get("cards") and not any(
-            (other.get("node") or other.get("cards"))
+            (other.get("node") or (other.get("cards") and other.get("offers", True)))
             and other.get("country") != one.get("country")
-            and other.get("offers", True)
             for other in operators.values()
         ):
             complain(

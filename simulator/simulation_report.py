@@ -147,6 +147,7 @@ def _cards(ending: Ending) -> dict[str, Any]:
         "delivered": sum(bool(one.visited_imsi) or one.delivered_s is not None for one in travellers),
         "reported": sum(one.reported for one in travellers),
         "returned": sum(one.stage == "returned" for one in travellers),
+        "unserved": [f"{one.label}: {one.why}" for one in travellers if one.stage == "unserved"],
         "failed": [f"{one.label}: {one.why}" for one in travellers if one.stage == "failed"],
         "delivered_s": times,
     }

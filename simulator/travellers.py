@@ -17,10 +17,9 @@ import httpx
 import msgspec
 
 from settlement.ledger.messages import Terms
-from settlement.usage.tariff import Bundle
 from simcard.readers import MemoryLink
 from simcard.uicc import CardFolder, open_card, personalise
-from simulator.card_book import CardBook, Traveller
+from simulator.card_book import CARD_BUNDLE, CardBook, Traveller
 from simulator.card_use import draw_card_use, make_records, tell_by_tap, to_network_record
 from simulator.demo.stage import for_all
 from simulator.field import Phone
@@ -28,8 +27,9 @@ from simulator.node_api import NodeApi, Refused
 from simulator.processes import NodeError
 from simulator.site import Site, Tell
 
-BUNDLE: Final = Bundle(price=4_200_000, octets=2_000_000_000, seconds=3_600, messages=100, hours=360, renewals=1)
 NOT_THERE: Final = "not-delivered-in-time"
+REJECTED, FAILED = "rejected", "failed"
+"""What a home's node calls a request that the ledger did not take, and the purchase it was for."""
 OFFER_NAME: Final = "Cards on tour"
 DAY_MS: Final = 86_400_000
 ORDER_WAIT_S: Final = 60.0
@@ -128,7 +128,7 @@ class Travellers:
             countries=(operator.country.iso,),
             plmns=(operator.plmn,),
             delivery="profile",
-            tariff=BUNDLE,
+            tariff=CARD_BUNDLE,
             valid_until=time.time_ns() // 1_000_000 + 30 * DAY_MS,
             accept_within_s=86_400,
             report_within_s=7 * 86_400,
@@ -150,7 +150,7 @@ class Travellers:
         draft = {
             "name": name,
             "currency": world.operators[home].country.currency,
-            "items": [{"offer": self.book.offers[visited], "days": 14, "renewals": 1}],
+            "items": [{"offer": self.book.offers[visited], "days": 14, "renewals": CARD_BUNDLE.renewals}],
             "margin_percent": "20",
             "round_to_minor": 10,
         }
@@ -180,7 +180,10 @@ class Travellers:
             order = {"subscriber": traveller.subscriber, "package": package, "provider": "test"}
             traveller.purchase = (await api.post("/purchases", order))["id"]
         path = f"/purchases/{traveller.purchase}"
-        view = await api.wait(path, lambda seen: seen["state"] == "placed", "it is ordered", timeout_s=ORDER_WAIT_S)
+        ended = ("placed", FAILED)
+        view = await api.wait(path, lambda seen: seen["state"] in ended, "it is ordered", timeout_s=ORDER_WAIT_S)
+        if view["state"] == FAILED:
+            raise NodeError(f"the purchase failed: {', '.join(str(item['cause']) for item in view['items'])}")
         traveller.request = view["items"][0]["request"]
         traveller.stage = "bought"
         began = time.monotonic()
@@ -188,18 +191,28 @@ class Travellers:
             traveller.delivered_s = round(time.monotonic() - began, 2)
 
     async def _arrives(self, traveller: Traveller, *states: str) -> bool:
-        """Whether the home sees the request in one of these states before its patience ends."""
+        """Whether the home sees the request in one of these states before its patience ends.
+
+        Raises NodeError where the ledger has rejected it.
+        """
         api = self._site.apis[traveller.home]
 
+        def find(rows: list[Any]) -> dict[str, Any]:
+            return next((row for row in rows if row["id"] == traveller.request), {})
+
         def there(rows: list[Any]) -> bool:
-            return any(row["id"] == traveller.request and row["state"] in states for row in rows)
+            return find(rows).get("state") in (*states, REJECTED)
 
         try:
-            await api.wait("/requests", there, f"the request is {' or '.join(states)}", timeout_s=DELIVERY_WAIT_S)
+            rows = await api.wait(
+                "/requests", there, f"the request is {' or '.join(states)}", timeout_s=DELIVERY_WAIT_S
+            )
         except Refused:
             raise
         except NodeError:
             return False
+        if find(rows)["state"] == REJECTED:
+            raise NodeError(f"the ledger has rejected the request: {find(rows)['cause']}")
         return True
 
     async def _travel(self, traveller: Traveller) -> None:
@@ -210,7 +223,12 @@ class Travellers:
             await phone.travel_to(self._site.world.operators[traveller.home].plmn)
             await self._site.apis[traveller.home].post(f"/requests/{traveller.request}/cancel", {"cause": NOT_THERE})
             await self._arrives(traveller, "cancelled")
-            raise NodeError("no service abroad: the profile had not reached the card; the request is cancelled")
+            traveller.stage, traveller.why = (
+                "unserved",
+                "the profile had not reached the card; the request is cancelled",
+            )
+            self._tell(f"{traveller.label}: no service abroad, {traveller.why}")
+            return
         traveller.visited_imsi, traveller.on = phone.imsi, int(time.time()) // 60
         if not await self._arrives(traveller, "active"):
             raise NodeError("registered abroad, but the request did not become active")

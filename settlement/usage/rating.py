@@ -51,7 +51,7 @@ class Meter(Struct, kw_only=True):
         return cls(**{field: getattr(request, field) for field in _MARKS})
 
     def activate(self, tariff: Tariff, at_ms: int) -> "Meter":
-        """Move it as a request's activation does (`settlement.ledger.rules.requests`); this meter, as it is then.
+        """Move it as a request's activation does; this meter, as it is then.
 
         A price is paid from escrow, and a bundle's first period begins at `at_ms`, milliseconds since the epoch.
         """

@@ -20,7 +20,7 @@ from settlement.ledger.rules.credit import Count
 from settlement.ledger.rules.deals import deal_of
 from settlement.ledger.rules.offers import DAY_MS, require_operator
 from settlement.ledger.state import Key, Offer, Request, RequestState, Row
-from settlement.usage.rating import HOUR_MS, MINUTE_MS
+from settlement.usage.rating import MINUTE_MS, Meter
 from settlement.usage.tariff import Bundle, Metered
 
 SECOND_MS = 1_000
@@ -142,20 +142,10 @@ def activate_request(context: Context, message: ActivateRequest) -> Effects:
     if not request.placed - MINUTE_MS < at <= min(request.ends, context.time + CLOCK_SKEW_MS):
         raise Refused("out-of-time", f"at is {at}, outside the request's time or in the future")
     tariff = context.terms_of(request).terms.tariff
+    metered = Meter.read(request).activate(tariff, at).put_back(request)
+    active = structs.replace(metered, state="active", activated=at)
     if isinstance(tariff, Metered):
-        active = structs.replace(request, state="active", activated=at)
         return Effects((active,), counterparty=request.home)
-    active = structs.replace(
-        request, state="active", activated=at, escrow=request.escrow - tariff.price, charged=tariff.price
-    )
-    if isinstance(tariff, Bundle):
-        active = structs.replace(
-            active,
-            period_ends=at + tariff.hours * HOUR_MS,
-            limit_octets=tariff.octets,
-            limit_seconds=tariff.seconds,
-            limit_messages=tariff.messages,
-        )
     counted = _count_price(context, request, tariff.price, at)
     rows = (active, *pay(context, request, tariff.price), *counted)
     return Effects(rows, counterparty=request.home, settled=tariff.price)
