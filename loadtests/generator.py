@@ -146,7 +146,8 @@ async def fill(ledger: LedgerClient, cast: Sequence[Actor], count: int, *, tell:
     async def send() -> None:
         nonlocal opened, told
         for size in sizes:
-            opened += len(await expect_receipts(ledger, sign_requests(ledger.origin, cast, size)))
+            await expect_receipts(ledger, sign_requests(ledger.origin, cast, size))
+            opened += size
             if opened * FILL_TOLD >= (told + 1) * count:
                 told = opened * FILL_TOLD // count
                 tell(f"  {opened:,} of {count:,} requests opened")
