@@ -183,7 +183,7 @@ def check_travellers(cards: CardBook) -> Check:
         if traveller.stage not in ("returned", "unserved")
     ]
     saw = f"{len(cards.travellers)} cards, {unserved} without a profile in time; {wrong or 'all others came home'}"
-    return Check("cards travel and come home", not wrong, saw)
+    return Check("cards travel and come home", not wrong, saw if cards.travellers else "this world has no cards")
 
 
 def check_profiles(log: LogBook, cards: CardBook, registrations: Path, plmns: dict[str, str]) -> Check:
@@ -276,14 +276,16 @@ def check_frauds(scores: list[FraudScore]) -> list[Check]:
 
 
 def check_disputes(disputes: Disputes) -> list[Check]:
-    """What was found and cost anything was disputed on the ledger, and conceded there."""
+    """What was found and cost anything was disputed on the ledger, and conceded there or upheld by the issuer."""
     if not disputes.findings:
         return []
     saw = (
-        f"{disputes.raised} raised and {disputes.conceded} conceded, {disputes.idle} cost nothing; "
+        f"{disputes.raised} raised, {disputes.conceded} conceded, {disputes.denied} denied and "
+        f"{disputes.upheld} of these upheld by the issuer, {disputes.idle} cost nothing; "
         f"{format_sdrt(disputes.restored)} restored; not taken: {', '.join(disputes.refused) or 'none'}"
     )
-    whole = disputes.findings == disputes.conceded + disputes.idle and not disputes.refused
+    ended = disputes.conceded + disputes.upheld + disputes.idle
+    whole = disputes.findings == ended and not disputes.refused
     return [Check("findings are disputed on the ledger", whole, saw)]
 
 

@@ -1,17 +1,19 @@
-"""Disputes: homes raise on the ledger what the detector found, and the visited operators, shown the evidence, concede.
+"""Disputes: homes raise on the ledger what the detector found; visited operators, shown the evidence, concede or deny.
 
     came = await dispute(engine, findings, folder / "ledger", log.entries, folder / "evidence" / "reported.jsonl")
 
 A finding is in units; it is worth the share of those units in what the ledger charged for all of its service (decision
 0232), by the ledger's own rating. What was inflated within an allowance that was paid for cost nothing, and is not
-disputed. All of it follows from the log and the findings: said again after a crash, it gets the first receipts.
+disputed. Who denies (a share that the scenario says) has it escalated by the home and decided by the issuer. All of it
+follows from the log and the findings: said again after a crash, it gets the first receipts.
 """
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -22,9 +24,16 @@ from marketplace.agreeing.reported import Group
 from settlement.evidence import Finding, Reported, read_reported
 from settlement.ledger.merkle import leaf_hash
 from settlement.ledger.messages import Message
-from settlement.ledger.settling import AcceptDispute, RaiseDispute
+from settlement.ledger.settling import (
+    AcceptDispute,
+    DecideDispute,
+    EscalateDispute,
+    RaiseDispute,
+    RejectDispute,
+)
 from settlement.ledger.tiles import ENTRIES, TILE_WIDTH, decode_bundle, tile_at
 from settlement.usage.rating import MINUTE_MS, Meter, charge
+from simulator.world import World
 
 if TYPE_CHECKING:
     from simulator.engine import Engine
@@ -33,59 +42,107 @@ if TYPE_CHECKING:
 class Disputes(Struct, frozen=True, kw_only=True):
     """What came of the findings. `idle`: those that cost nothing. `refused`: codes of what the ledger did not take.
 
-    `restored`: µSDRt that went back, or are owed, to homes by what was conceded.
+    `denied`: by the visited operator; `upheld`: those of them in which the issuer decided for the home all the same.
+    `restored`: µSDRt that went back, or are owed, to homes.
     """
 
     findings: int = 0
     raised: int = 0
     conceded: int = 0
+    denied: int = 0
+    upheld: int = 0
     idle: int = 0
     restored: int = 0
     refused: tuple[str, ...] = ()
 
 
+class _Case(Struct, frozen=True):
+    """A dispute that is to be raised: of which journey, by whom, against whom, and whether it will be denied."""
+
+    trip: int
+    home: int
+    visited: int
+    raised: RaiseDispute
+    denied: bool
+
+
 async def dispute(engine: "Engine", findings: list[Finding], export: Path, size: int, reported: Path) -> Disputes:
-    """Raise a dispute for each finding on an unsampled journey that cost anything, and concede it.
+    """Raise a dispute for each finding on an unsampled journey that cost anything, and bring it to its end.
 
     `export`: the log as files, of `size` entries; `reported`: its usage groups. Raises `Unreachable`.
     """
     trips = {engine.book.request_id(trip): trip for trip in range(len(engine.trips)) if engine.trips.offer[trip] >= 0}
     ours = {one.request: one for one in findings if one.request in trips}
     groups = _groups_of(ours.keys(), reported)
-    orders: list[tuple[int, Message]] = []
-    answers: list[tuple[int, Message]] = []
-    restored = 0
-    for request, finding in ours.items():
-        trip = trips[request]
-        priced = _price(engine, trip, groups[request])
-        _, excess = value(finding, priced)
-        if not excess:
-            continue
-        found = [group for group in priced if group.entry in finding.entries] or priced
-        worst = max(found, key=lambda group: (sum(amount for _, amount in group.priced()), -group.entry))
-        raised = RaiseDispute(
-            **engine.book.fields(f"dispute/{trip}"),
-            entry=worst.entry,
-            leaf=_leaf_of(export, size, worst.entry),
-            request=request,
-            amount=excess,
-            cause=finding.fraud,
-            evidence=sha256(msgspec.json.encode(finding)).hexdigest(),
-        )
-        restored += excess
-        orders.append((int(engine.home[trip]), raised))
-        conceded = AcceptDispute(**engine.book.fields(f"concede/{trip}"), dispute=raised.id)
-        answers.append((int(engine.visited[trip]), conceded))
-    taken = [one.code for one in await engine.send("dispute", orders)]
-    agreed = [one.code for one in await engine.send("concede", answers)]
+    cases = [
+        case
+        for request, finding in ours.items()
+        if (case := _make_case(engine, trips[request], finding, groups[request], export, size)) is not None
+    ]
+    denied, fields = [case for case in cases if case.denied], engine.book.fields
+
+    async def send(kind: str, orders: Iterable[tuple[int, Message]]) -> list[str | None]:
+        return [one.code for one in await engine.send(kind, list(orders))]
+
+    def name(step: str, case: _Case) -> dict[str, Any]:
+        return {**fields(f"{step}/{case.trip}"), "dispute": case.raised.id}
+
+    issuer = len(engine.world.operators)
+    raised = await send("dispute", ((case.home, case.raised) for case in cases))
+    conceded = await send(
+        "concede", ((case.visited, AcceptDispute(**name("concede", case))) for case in cases if not case.denied)
+    )
+    rejected = await send(
+        "deny", ((case.visited, RejectDispute(**name("deny", case), evidence=case.raised.leaf)) for case in denied)
+    )
+    escalated = await send(
+        "escalate",
+        ((case.home, EscalateDispute(**name("escalate", case), evidence=case.raised.evidence)) for case in denied),
+    )
+    decided = await send(
+        "decide", ((issuer, DecideDispute(**name("decide", case), award=case.raised.amount)) for case in denied)
+    )
     return Disputes(
         findings=len(ours),
-        raised=taken.count(None),
-        conceded=agreed.count(None),
-        idle=len(ours) - len(orders),
-        restored=restored,
-        refused=tuple(sorted({code for code in (*taken, *agreed) if code is not None})),
+        raised=raised.count(None),
+        conceded=conceded.count(None),
+        denied=rejected.count(None),
+        upheld=decided.count(None),
+        idle=len(ours) - len(cases),
+        restored=sum(case.raised.amount for case in cases),
+        refused=tuple(sorted({code for code in (*raised, *conceded, *rejected, *escalated, *decided) if code})),
     )
+
+
+def _make_case(
+    engine: "Engine", trip: int, finding: Finding, reported: list[Reported], export: Path, size: int
+) -> _Case | None:
+    """The dispute about a finding; None where it cost nothing."""
+    priced = _price(engine, trip, reported)
+    _, excess = value(finding, priced)
+    if not excess:
+        return None
+    found = [group for group in priced if group.entry in finding.entries] or priced
+    worst = max(found, key=lambda group: (sum(amount for _, amount in group.priced()), -group.entry))
+    raised = RaiseDispute(
+        **engine.book.fields(f"dispute/{trip}"),
+        entry=worst.entry,
+        leaf=_leaf_of(export, size, worst.entry),
+        request=finding.request,
+        amount=excess,
+        cause=finding.fraud,
+        evidence=sha256(msgspec.json.encode(finding)).hexdigest(),
+    )
+    visited = int(engine.visited[trip])
+    denied = random.Random(f"deny {engine.world.seed} {trip}").random() < _denies(engine.world, visited, finding.fraud)
+    return _Case(trip, int(engine.home[trip]), visited, raised, denied)
+
+
+def _denies(world: World, visited: int, fraud: str) -> float:
+    """The share of its disputes that a visited operator denies, where one names this fraud of its."""
+    operator = world.operators[visited].id
+    plans = [one for one in world.scenario.dishonest if (one.operator, one.fraud) == (operator, fraud)]
+    return plans[0].denies if plans else 0.0
 
 
 def _groups_of(requests: Iterable[UUID], reported: Path) -> dict[UUID, list[Reported]]:

@@ -7,7 +7,7 @@ any time while the run's folder is there.
 import asyncio
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -30,10 +30,8 @@ from simulator.engine import Engine, Outcome
 from simulator.journal import Journal
 from simulator.kept_network import REGISTRATIONS
 from simulator.log_book import LogBook, read_log
+from simulator.plan import Plan
 from simulator.site import Site, Tell
-
-if TYPE_CHECKING:
-    from simulator.simulation import Plan
 
 LOG_FOLDER: Final = "ledger"
 EVIDENCE_FILE: Final = "evidence/all.jsonl"
@@ -57,7 +55,7 @@ class Ending(Struct, frozen=True, kw_only=True):
         return all(check.holds for check in self.checks)
 
 
-async def end(plan: "Plan", engine: Engine, cards: CardBook, site: Site, tell: Tell) -> Ending:
+async def end(plan: Plan, engine: Engine, cards: CardBook, site: Site, tell: Tell) -> Ending:
     """Export, audit, detect, check. Raises what the export and the audit raise."""
     folder = site.folder
     outcomes = engine.journal.outcomes(Outcome, plan.scenario.steps)
@@ -77,7 +75,10 @@ async def end(plan: "Plan", engine: Engine, cards: CardBook, site: Site, tell: T
     tell(f"the detector looked at them: {len(findings)} findings")
     disputes = await dispute(engine, findings, folder / LOG_FOLDER, log.entries, folder / REPORTED_FILE)
     if disputes.raised:  # what they came to is in the log, too
-        tell(f"{disputes.raised} disputes raised, {disputes.conceded} conceded: {format_sdrt(disputes.restored)} back")
+        tell(
+            f"{disputes.raised} disputes raised, {disputes.conceded} conceded, {disputes.denied} denied and "
+            f"{disputes.upheld} of these upheld: {format_sdrt(disputes.restored)} back"
+        )
         head, log = await read_whole()
     audited = await asyncio.to_thread(audit, folder / LOG_FOLDER, site.log_key)
     tell(f"audit: every signature, rule and balance holds, {audited.rate:,.0f} entries a second")

@@ -129,12 +129,16 @@ class Reporting(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Dishonesty(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an operator does that it should not: to which share of its requests (or steps), and by which factor."""
+    """What an operator does that it should not: to which share of its requests (or steps), and by which factor.
+
+    `denies`: the share of the disputes about it that the operator rejects; the issuer then decides.
+    """
 
     operator: Id
     fraud: Fraud
     share: Share = 0.2
     factor: Annotated[float, Meta(gt=1, le=100)] = 1.6
+    denies: Share = 0.0
 
 
 class FaultPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

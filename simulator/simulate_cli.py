@@ -19,7 +19,7 @@ from simulator.scenario import MOST_SUBSCRIBERS, find_scenario, list_scenarios
 
 if TYPE_CHECKING:
     from simulator.ending import Ending
-    from simulator.simulation import Plan
+    from simulator.plan import Plan
     from simulator.site import GivenLedger
 
 simulate = typer.Typer()
@@ -75,7 +75,8 @@ def run(
 
         _show(describe(name, found, seed), as_json)
         return
-    from simulator.simulation import Plan, start_anew
+    from simulator.plan import Plan
+    from simulator.simulation import start_anew
 
     pace, where = _read_speed(speed), folder or Path("build/simulate") / f"{name}-{seed}"
     if fresh:

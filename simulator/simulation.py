@@ -8,14 +8,11 @@ in the run's folder; the steps are played; then the log is exported, audited, ch
 
 import asyncio
 import hashlib
-import shlex
 import shutil
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
-
-from msgspec import Struct
 
 from landfall.errors import LandfallError
 from landfall.postgres import ensure_server
@@ -30,11 +27,12 @@ from simulator.faults import Faults, revoked_operators, spare_seed
 from simulator.journal import RUN_FILE, Journal, Run
 from simulator.living_nodes import LivingNodes
 from simulator.pace import TELL_S, Pace
+from simulator.plan import Plan
 from simulator.population import draw_population, draw_trips
-from simulator.scenario import Scenario, without_nodes
+from simulator.scenario import without_nodes
 from simulator.screen_board import Board
 from simulator.simulation_report import write_report
-from simulator.site import PROCESSES_FILE, GivenLedger, Site, join_ledger, open_site
+from simulator.site import PROCESSES_FILE, Site, join_ledger, open_site
 from simulator.together import together
 from simulator.travellers import Travellers
 from simulator.world import World, make_world
@@ -42,36 +40,6 @@ from simulator.world import World, make_world
 TOKEN_DIGITS: Final = 6
 """By which the operators of a run are told from other runs' on the same ledger."""
 UNDONE: Final = "the ledger stayed away; {done} of {steps} steps are done, {left} journeys are under way or to come"
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """What to simulate, and where. `speed`: simulated seconds a real second; None for as fast as it goes.
-
-    `told`: the arguments that said so, for commands that are printed. `subscribers`: how many, where those are not the
-    scenario's own number.
-    """
-
-    name: str
-    text: str
-    scenario: Scenario
-    seed: int
-    folder: Path
-    told: tuple[str, ...] = ()
-    subscribers: int | None = None
-    speed: float | None = None
-    workers: int = 1
-    ledger: GivenLedger | None = None
-    osmo: bool = False
-
-    @property
-    def going_on(self) -> str:
-        """The command that goes on with this run, or shows its end again."""
-        return shlex.join(["landfall", "simulate", *(self.told or (self.name, "--seed", str(self.seed)))])
-
-    @property
-    def command(self) -> str:
-        """The command that repeats this run from the beginning."""
-        return f"{self.going_on} --fresh"
 
 
 class SimulationError(LandfallError):

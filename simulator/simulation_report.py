@@ -4,7 +4,7 @@ import resource
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import jinja2
 import msgspec
@@ -18,15 +18,13 @@ from simulator.checks import KNOWN_REFUSALS, REVOKED
 from simulator.ending import Ending
 from simulator.engine import Engine
 from simulator.pace import TELL_S, find_slot_s
-
-if TYPE_CHECKING:
-    from simulator.simulation import Plan
+from simulator.plan import Plan
 
 TEMPLATE: Final = "simulation_report.html.j2"
 HUB: Final = "hub"
 
 
-def write_report(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]:
+def write_report(plan: Plan, engine: Engine, ending: Ending) -> dict[str, Any]:
     """Write both files into the run's folder; what report.json says."""
     told = summarise(plan, engine, ending)
     (plan.folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2))
@@ -40,7 +38,7 @@ def write_report(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]
     return told
 
 
-def summarise(plan: "Plan", engine: Engine, ending: Ending) -> dict[str, Any]:
+def summarise(plan: Plan, engine: Engine, ending: Ending) -> dict[str, Any]:
     """All figures of a run. Amounts in µSDRt, times in seconds."""
     last = ending.outcomes[-1]
     sendings = [sending for outcome in ending.outcomes for sending in outcome.sendings]
@@ -121,7 +119,7 @@ def _read_peak_mb(whose: int) -> int:
     return resource.getrusage(whose).ru_maxrss // 1024
 
 
-def _pace(plan: "Plan", ending: Ending) -> dict[str, Any] | None:
+def _pace(plan: Plan, ending: Ending) -> dict[str, Any] | None:
     """How simulated time went: None where nothing was asked for. `slot_s`: real seconds that a step was to take.
 
     A step was kept to where it began and ended in its own slot; `most_behind_s` is by how much the latest did not.

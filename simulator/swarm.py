@@ -20,9 +20,10 @@ from rich.console import Console
 from landfall.errors import LandfallError
 from simulator.countries import load_countries
 from simulator.ending import Ending
+from simulator.plan import Plan
 from simulator.scenario import read_scenario
 from simulator.screen_board import Board, PlainBoard
-from simulator.simulation import Plan, simulate, start_anew
+from simulator.simulation import simulate, start_anew
 
 FRAUDS: Final = ("over-report", "replay", "phantom-usage", "withdraw", "double-spend")
 FAULTS: Final = ("kill-node", "stop-ledger", "restart-database", "revoke-key")

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from simulator.desk import Answered, Desk, Order
 from simulator.journal import Begun
+from simulator.plan import Plan
 from simulator.scenario import read_scenario
 from simulator.screen_board import PlainBoard
-from simulator.simulation import Plan, SimulationError
+from simulator.simulation import SimulationError
 from simulator.simulation import simulate as simulate_world
 from simulator.site import GivenLedger
 from tests.integration.ledger_world import LedgerWorld
@@ -62,6 +63,7 @@ share = 0.3
 operator = "costa"
 fraud = "over-report"
 share = 0.3
+denies = 0.5
 
 [[dishonest]]
 operator = "nordlicht"
@@ -161,6 +163,7 @@ async def test_a_world_is_played_at_a_ledger_that_was_given(ledger: LedgerWorld,
         ending = await simulate_world(plan, board)
         assert ending.good, ending.checks
         assert ending.disputes.conceded > 0, "what was found goes back to who paid it"
+        assert ending.disputes.upheld == ending.disputes.denied > 0, "also where it is denied"
         assert ending.disputes.restored > 0
 
 

@@ -21,10 +21,11 @@ from simulator.engine import Outcome
 from simulator.journal import Journal, Run
 from simulator.journeys import Journeys, Stage
 from simulator.pace import Pace
+from simulator.plan import Plan
 from simulator.scenario import find_scenario
 from simulator.screen_board import LiveBoard
 from simulator.simulate_cli import simulate
-from simulator.simulation import Plan, start_anew
+from simulator.simulation import start_anew
 from simulator.usage_reports import Group, SimRecord, pack
 from simulator.world import make_world
 
