@@ -22,7 +22,7 @@ import uvloop
 from rich.table import Table
 
 from landfall.postgres import ensure_server
-from loadtests.cast import Actor, admit_cast, make_cast, now_ms, open_pairs
+from loadtests.cast import RECORDS_A_REQUEST, REQUESTS_A_REPORT, Actor, admit_cast, make_cast, now_ms, open_pairs
 from loadtests.figures import Figure, console, measured, publish
 from loadtests.generator import Measured, Presigned, fill, run_presigned, run_requests, run_usage
 from loadtests.memory import MemoryWatch
@@ -38,8 +38,7 @@ SEQUENCE: Final = 500
 SENDERS: Final = 8
 """Four thousand envelopes under way, a third of a second's work; in sequences of 500 a call costs little of each."""
 USAGE_SENDERS: Final = 16
-RECORDS_A_REQUEST, REQUESTS_A_REPORT, PAIRS = 30, 20, 24
-"""600 records a report, what fills an entry of realistic records by half."""
+PAIRS: Final = 24
 LATENCY_SEQUENCE: Final = 200
 LATENCY_SHARE: Final = 0.8
 PACED_SENDERS: Final = 48

@@ -34,6 +34,9 @@ FUNDS: Final = 10**12
 """A million SDRt each: no load test runs out."""
 PRICE: Final = 1_000_000
 PLMN: Final = "26299"
+REQUESTS_A_REPORT: Final = 20
+RECORDS_A_REQUEST: Final = 30
+"""600 records a report: what fills an entry of realistic records by half."""
 
 BUNDLE: Final = Bundle(price=PRICE, octets=10**9, hours=24)
 METERED: Final = Metered(block=1024, block_price=1, first_interval=60, first_price=2, next_interval=1, next_price=1)

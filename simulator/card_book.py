@@ -28,7 +28,10 @@ CardStage = Literal["home", "bought", "abroad", "returned", "unserved", "failed"
 
 
 class Traveller(Struct, kw_only=True):
-    """A subscriber with a real card. Steps are the world's, `used` those whose use is told; the rest is its meter."""
+    """A subscriber with a real card. Steps are the world's, `used` those whose use is told; the rest is its meter.
+
+    `told`: by step, the minute that its use is stamped with, noted before it is told for the first time.
+    """
 
     number: int
     home: int
@@ -54,6 +57,7 @@ class Traveller(Struct, kw_only=True):
     why: str = ""
     on: int = 0
     off: int = 0
+    told: dict[int, int] = {}
     used: list[int] = []
     octets: int = 0
     seconds: int = 0
@@ -85,7 +89,8 @@ class Traveller(Struct, kw_only=True):
 
     def secrets(self) -> list[str]:
         """What must be found nowhere in public: digits, and keys in hex."""
-        return [self.iccid, self.imsi, self.msisdn.lstrip("+"), *(key.hex() for key in (self.k, self.opc, self.kic))]
+        keys = (self.k, self.opc, self.kic, self.kid, self.device)
+        return [self.iccid, self.imsi, self.msisdn.lstrip("+"), *(key.hex() for key in keys)]
 
     def __repr__(self) -> str:
         return f"Traveller({self.number}, {self.stage})"

@@ -4,9 +4,9 @@ A check compares two accounts that do not know of each other: what the simulator
 log, the offline audit, the detector and the networks' own lists say.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -23,27 +23,50 @@ from settlement.reconciliation import Kind, Rules, Step, reconcile
 from simulator.card_book import CardBook
 from simulator.disputing import Disputes
 from simulator.engine import Engine, Outcome
-from simulator.frauds import NAMES, OVER_REPORT, PHANTOM, REPLAY, WITHDRAW
+from simulator.frauds import HONEST, NAMES, OVER_REPORT, PHANTOM, REPLAY, WITHDRAW
 from simulator.journeys import Stage
 from simulator.kept_network import Registration
 from simulator.log_book import LogBook
+from simulator.scenario import Scenario
 from simulator.usage_reports import REFUSED
 
 TRUTH: Final = ["trip", "sequence", "position", "units", "true", "outcome", "cause"]
 """Columns of a step's truth that checks read; a million subscribers make millions of rows."""
+SCORED: Final = {"over-report", "implausible", "replay", "phantom-usage"}
+"""Frauds that findings name and a scenario's operators commit."""
 PRECISION: Final = 0.99
 RECALL: Final = 0.95
 """What a detector must reach for each named fraud."""
 CLOCKS_MS: Final = 1_000
 """The network's list and the ledger are of one machine's clock; between a deed and its entry lies a little."""
+
+
+class Stated(NamedTuple):
+    """Why something is refused, and whether a scenario brings that about."""
+
+    why: str
+    comes: Callable[[Scenario], bool]
+
+
+def _lies(fraud: str) -> Callable[[Scenario], bool]:
+    return lambda scenario: any(one.fraud == fraud for one in scenario.dishonest)
+
+
 KNOWN_REFUSALS: Final = {
-    "request: offer-closed": "the offer had been pulled",
-    "request: conflict": "a home sent a second, different request under the id of its first",
-    "redeem: insufficient-funds": "a home redeemed the same SDRt twice",
-    "usage: out-of-time": "a network's clock ran ahead: put right, and reported again",
-    "usage-doubled: out-of-sequence": "a report was sent a second time under another id",
+    "request: offer-closed": Stated("the offer had been pulled", _lies("withdraw")),
+    "request: conflict": Stated(
+        "a home sent a second, different request under the id of its first", _lies("double-spend")
+    ),
+    "redeem: insufficient-funds": Stated("a home redeemed the same SDRt twice", _lies("double-spend")),
+    "usage: out-of-time": Stated(
+        "a network's clock ran ahead: put right, and reported again",
+        lambda scenario: scenario.reporting.skewed_share > 0 and scenario.reporting.skew_minutes > 0,
+    ),
+    "usage-doubled: out-of-sequence": Stated(
+        "a report was sent a second time under another id", lambda scenario: scenario.reporting.doubled > 0
+    ),
 }
-"""Refusals that a scenario may bring about, and how. Any other is a mistake of ours, and fails the run."""
+"""Refusals that a scenario may bring about. Any other is a mistake of ours, and fails the run."""
 REVOKED: Final = ": key-not-valid"
 """Of a message that was signed with a key just revoked: sent again with the spare one."""
 
@@ -99,10 +122,10 @@ def check_money(audit: AuditReport, accounts: dict[str, Account]) -> list[Check]
     ]
 
 
-def check_refusals(outcomes: Iterable[Outcome], *, revoked: bool) -> Check:
-    """Nothing was refused but for a reason that the scenario gave."""
+def check_refusals(scenario: Scenario, outcomes: Iterable[Outcome], *, revoked: bool) -> Check:
+    """Nothing was refused but for a reason that this scenario gave."""
     codes = {code for outcome in outcomes for code in outcome.codes if not code.endswith(REVOKED) or not revoked}
-    strange = codes - KNOWN_REFUSALS.keys()
+    strange = codes - {code for code, stated in KNOWN_REFUSALS.items() if stated.comes(scenario)}
     return Check("refusals are for stated reasons", not strange, f"unexpected: {sorted(strange) or 'none'}")
 
 
@@ -174,13 +197,14 @@ def _check_cards(cards: CardBook, sums: dict[UUID, dict[str, int]]) -> Check:
     )
 
 
-def check_travellers(cards: CardBook) -> Check:
-    """Every card came home, or never left for want of the profile that short messages lost: nothing else befell one."""
+def check_travellers(scenario: Scenario, cards: CardBook) -> Check:
+    """Every card came home; or never left for want of its profile, where messages get lost or things break."""
+    ends = ("returned", "unserved") if scenario.smsc.loss or scenario.faults else ("returned",)
     unserved = sum(traveller.stage == "unserved" for traveller in cards.travellers)
     wrong = [
         f"{traveller.label} is {traveller.stage}: {traveller.why}"
         for traveller in cards.travellers
-        if traveller.stage not in ("returned", "unserved")
+        if traveller.stage not in ends
     ]
     saw = f"{len(cards.travellers)} cards, {unserved} without a profile in time; {wrong or 'all others came home'}"
     return Check("cards travel and come home", not wrong, saw if cards.travellers else "this world has no cards")
@@ -238,9 +262,13 @@ def score_frauds(
         names = {NAMES[code]} if code != OVER_REPORT else {"over-report", "implausible"}
         found = {trips[one.request] for one in findings if one.fraud in names and one.request in trips}
         strangers = sum(one.fraud in names and one.request not in trips for one in findings)
-        if committed or found or strangers:
+        if committed or found or strangers or _lies(NAMES[code])(engine.world.scenario):
             right = len(committed & found)
             scores.append(FraudScore(NAMES[code], "evidence", len(committed), len(found) + strangers, right))
+    others = [one for one in findings if one.fraud not in SCORED]
+    if others:  # nobody commits what has no name here: it is held against who is accused of it wrongly
+        right = sum(one.request in trips and kind[trips[one.request]] != HONEST for one in others)
+        scores.append(FraudScore("what has no name", "evidence", right, len(others), right))
     scores += _score_withdrawal(engine, log, trips)
     attempts = [attempt for outcome in outcomes for attempt in outcome.attempts]
     if attempts:

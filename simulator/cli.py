@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from simulator.demo.account import ConsoleTeller, JsonTeller
-from simulator.demo.cast import FEWEST_SUBSCRIBERS, MOST_SUBSCRIBERS, HlrKind
+from simulator.demo.cast import FEWEST_SUBSCRIBERS, MOST_SUBSCRIBERS
+from simulator.hlr import HlrKind
 
 demo = typer.Typer()
 

@@ -90,9 +90,9 @@ async def end(plan: Plan, engine: Engine, cards: CardBook, site: Site, tell: Tel
     found = [
         *checks.check_money(audited, await _accounts(site)),
         checks.check_audit(audited, log, head),
-        checks.check_refusals(outcomes, revoked=bool(engine.spares)),
+        checks.check_refusals(plan.scenario, outcomes, revoked=bool(engine.spares)),
         *checks.check_records(engine, truth, log, cards),
-        checks.check_travellers(cards),
+        checks.check_travellers(plan.scenario, cards),
         checks.check_profiles(log, cards, registrations, {op.id: op.plmn for op in site.world.operators}),
         checks.check_ends(engine, log, cards),
         checks.check_leaks(log, len(secrets)),

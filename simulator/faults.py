@@ -33,7 +33,7 @@ def revoked_operators(site: Site) -> list[int]:
 
 
 class Faults:
-    """Strikes. `struck` tells what did."""
+    """Strikes, and tells of it."""
 
     def __init__(self, site: Site, engine: "Engine", tell: Tell) -> None:
         self._site, self._engine, self._tell = site, engine, tell

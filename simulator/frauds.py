@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.population import Population, Trips, generator
-from simulator.scenario import Dishonesty
+from simulator.scenario import LEAST_FACTOR, Dishonesty
 from simulator.world import World
 
 HONEST, OVER_REPORT, REPLAY, PHANTOM, WITHDRAW = range(5)
 CODES: Final = {"over-report": OVER_REPORT, "replay": REPLAY, "phantom-usage": PHANTOM, "withdraw": WITHDRAW}
 NAMES: Final = {code: name for name, code in CODES.items()}
-LEAST_FACTOR: Final = 1.15
-"""Who lies lies by more than meters differ."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,6 @@ class Frauds:
 
     kind: NDArray[Any]
     factor: NDArray[Any]
-
-    def of(self, code: int) -> NDArray[Any]:
-        """The journeys with a fraud."""
-        return np.flatnonzero(self.kind == code)
 
 
 def draw_frauds(world: World, people: Population, trips: Trips) -> Frauds:
@@ -48,7 +42,7 @@ def draw_frauds(world: World, people: Population, trips: Trips) -> Frauds:
             chosen = (visited == operator.number) & (lot >= taken) & (lot < taken + one.share)
             kind[chosen] = CODES[one.fraud]
             if one.fraud == "over-report":
-                factor[chosen] = LEAST_FACTOR + size[chosen] * max(one.factor - LEAST_FACTOR, 0)
+                factor[chosen] = LEAST_FACTOR + size[chosen] * (one.factor - LEAST_FACTOR)
             taken += one.share
     return Frauds(kind, factor)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 import msgspec
@@ -26,6 +26,13 @@ from simcard.uicc.milenage import gsm_answer, xor
 VECTORS = 5
 # AMF with the separation bit set: vectors also good for EPS (TS 33.102 annex H, TS 33.401 §6.1.1).
 AMF = bytes.fromhex("8000")
+
+
+class HlrKind(StrEnum):
+    """What stands behind networks that serve guests: `EmbeddedHlr`, or osmo-hlr."""
+
+    EMBEDDED = "embedded"
+    OSMO = "osmo"
 
 
 class Cause(IntEnum):

@@ -30,7 +30,7 @@ STATE_FILE: Final = "private/state.npz"
 EVIDENCE: Final = "evidence"
 TRUTH: Final = "private/truth"
 
-SAME: Final = ("scenario", "seed", "ledger", "subscribers")
+SAME: Final = ("scenario", "seed", "ledger", "subscribers", "osmo")
 """What of a run must be as it was for it to go on."""
 
 T = TypeVar("T")
@@ -45,6 +45,8 @@ class Run(Struct, frozen=True, kw_only=True):
     ledger: str | None = None
     subscribers: int | None = None
     """How many, where the scenario was told another number."""
+    osmo: bool = False
+    """Whether osmo-hlr knows the guests: another HLR would not."""
     version: str = __version__
 
 
@@ -71,8 +73,8 @@ class Journal:
             same = all(getattr(known, name) == getattr(run, name) for name in SAME)
             if not same or (self.folder / "scenario.toml").read_text("utf-8") != text:
                 raise LandfallError(
-                    f"{self.folder} has a run of {known.scenario}, seed {known.seed}, or of another version of that "
-                    "scenario: name another --folder, or begin anew with --fresh"
+                    f"{self.folder} has a run of {known.scenario}, seed {known.seed}, with other options, or of "
+                    "another version of that scenario: name another --folder, or begin anew with --fresh"
                 )
             return known
         (self.folder / "private").mkdir(mode=0o700, parents=True, exist_ok=True)

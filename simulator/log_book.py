@@ -4,7 +4,6 @@ log = read_log(folder / "ledger", secrets=[…], plmns=[…], reported=folder / 
 """
 
 import base64
-import binascii
 import re
 from array import array
 from collections import Counter, defaultdict
@@ -42,6 +41,9 @@ from settlement.ledger.note import parse_note
 from settlement.ledger.tiles import decode_bundle
 
 IMSI_DIGITS: Final = 15
+KEY_IN_HEX: Final = re.compile("(?:[0-9a-f]{2}){16,}")
+SHORTEST: Final = 10
+"""Characters of base64 that chance does not make among millions of entries."""
 HEAP: Final = 4096
 """Entries searched at once, some megabytes of text."""
 COLUMNS: Final = ("request", "sequence", "position", "service", "units")
@@ -194,9 +196,26 @@ class _Search:
 
 
 def _forms(secret: str) -> set[bytes]:
-    """As people and as programs write it: text, hex of it, swapped BCD in hex, and base64 of the text."""
-    octets = secret.encode()
-    forms = {octets, binascii.hexlify(octets), base64.b64encode(octets).rstrip(b"=")[:-1]}
+    """As people and programs write it: text, hex, swapped BCD, and base64 wherever it may stand in other octets."""
+    written = [secret.encode()]
     if secret.isdigit():
-        forms.add(pack_digits(secret).hex().encode())
+        written.append(pack_digits(secret))
+    elif KEY_IN_HEX.fullmatch(secret):
+        written.append(bytes.fromhex(secret))
+    forms = {secret.encode(), secret.upper().encode()}
+    for octets in written:
+        forms |= {octets.hex().encode(), octets.hex().upper().encode(), *_in_base64(octets)}
     return forms
+
+
+def _in_base64(octets: bytes) -> Iterator[bytes]:
+    """The characters that `octets` surely make in base64 and base64url, after none, one or two octets of something."""
+    for before in range(3):
+        first, end = -(-before * 8 // 6), (before + len(octets)) * 8 // 6
+        text = base64.b64encode(bytes(before) + octets)[first:end]
+        if len(text) >= SHORTEST:
+            yield text
+            yield text.translate(_URL_SAFE)
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, structs
 
 from landfall.errors import LandfallError
-from simulator.scenario_checks import list_contradictions
+from simulator.scenario_checks import CANCEL, DECLINE, FRAUD_SHARE, list_contradictions
 from simulator.scenario_file import Complaint, check_table, parse_table
 
 MOST_SUBSCRIBERS: Final = 1_000_000
@@ -26,6 +26,9 @@ MOST_CARDS: Final = 100
 
 MOST_ID: Final = 32
 """Characters of an operator's id on the ledger."""
+
+LEAST_FACTOR: Final = 1.15
+"""Who lies lies by more than meters differ."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
@@ -136,13 +139,16 @@ class Dishonesty(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     operator: Id
     fraud: Fraud
-    share: Share = 0.2
-    factor: Annotated[float, Meta(gt=1, le=100)] = 1.6
+    share: Share = FRAUD_SHARE
+    factor: Annotated[float, Meta(ge=LEAST_FACTOR, le=100)] = 1.6
     denies: Share = 0.0
 
 
 class FaultPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What breaks, when, and for how many real seconds. `target`: an operator's id, or `ledger`."""
+    """What breaks, when, and for how many real seconds.
+
+    `target`: an operator's id, or `ledger`; the ledger and the database have no other.
+    """
 
     kind: FaultKind
     target: Id = "ledger"
@@ -159,8 +165,8 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     days: Annotated[int, Meta(ge=1, le=366)]
     step_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 6
     subscribers: Annotated[int, Meta(ge=1, le=MOST_SUBSCRIBERS)]
-    decline: Share = 0.01
-    cancel: Share = 0.01
+    decline: Share = DECLINE
+    cancel: Share = CANCEL
     operators: tuple[OperatorPlan, ...] = ()
     routes: tuple[Route, ...] = ()
     events: tuple[Event, ...] = ()

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from landfall.errors import LandfallError
-from simulator.demo.cast import HlrKind
+from simulator.hlr import HlrKind
 from simulator.scenario import MOST_SUBSCRIBERS, find_scenario, list_scenarios
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from typing import Final
 from landfall.errors import LandfallError
 from landfall.postgres import ensure_server
 from settlement.ledger.client import LedgerClient, Rejected, Unreachable
-from settlement.ledger.trust import Untrusted
 from simulator.book import Book
 from simulator.card_book import open_card_book
 from simulator.desk import Access, Desk, open_desk
@@ -56,6 +55,7 @@ async def simulate(plan: Plan, board: Board) -> Ending:
         began_ms=time.time_ns() // 1_000_000,
         ledger=url,
         subscribers=plan.subscribers,
+        osmo=plan.osmo,
     )
     run = journal.open(run, plan.text)
     async with AsyncExitStack() as stack:
@@ -72,8 +72,9 @@ async def simulate(plan: Plan, board: Board) -> Ending:
             return ending
         except Unreachable as error:
             raise SimulationError(_undone(engine, plan, error)) from None
-        except (Rejected, Untrusted) as error:
-            raise SimulationError(f"{error}\nTo repeat it: {plan.command}") from error
+        except Exception as error:  # whatever it is, it is told how to repeat it
+            told = str(error) if isinstance(error, LandfallError) else f"{type(error).__name__}: {error}"
+            raise SimulationError(f"{told}\nTo repeat it: {plan.command}") from error
 
 
 async def _open(plan: Plan, began_ms: int, stack: AsyncExitStack, board: Board) -> Site:

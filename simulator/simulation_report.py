@@ -111,7 +111,7 @@ def _explain(code: str) -> str:
     """How a refusal came about."""
     if code.endswith(REVOKED):
         return "signed with a key that had just been revoked: sent again with the spare one"
-    return KNOWN_REFUSALS.get(code, "a mistake of ours: the run fails")
+    return KNOWN_REFUSALS[code].why if code in KNOWN_REFUSALS else "a mistake of ours: the run fails"
 
 
 def _read_peak_mb(whose: int) -> int:

@@ -7,7 +7,6 @@ whoever reads it must not learn a key from that (decision 0061).
 import base64
 import os
 import secrets
-import time
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +26,6 @@ class SiteKeys(Struct, frozen=True, kw_only=True):
     """Secrets of a run; `token` tells its operators from other runs' on a ledger that was given. Octets as base64."""
 
     token: str
-    started_ms: int
     ports: dict[str, int]
     keks: dict[str, str]
     seeds: dict[str, bytes]
@@ -70,7 +68,6 @@ def _draw(world: World) -> SiteKeys:
     names = [*FIXED, *with_node]
     return SiteKeys(
         token=secrets.token_hex(3),
-        started_ms=time.time_ns() // 1_000_000,
         ports=dict(zip(names, find_free_ports(len(names)), strict=True)),
         keks={name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("ledger", *with_node)},
         seeds={name: secrets.token_bytes(32) for name in ("issuer", "auditor", "recovery", *without)},

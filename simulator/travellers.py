@@ -21,11 +21,11 @@ from simcard.readers import MemoryLink
 from simcard.uicc import CardFolder, open_card, personalise
 from simulator.card_book import CARD_BUNDLE, CardBook, Traveller
 from simulator.card_use import draw_card_use, make_records, tell_by_tap, to_network_record
-from simulator.demo.stage import for_all
 from simulator.field import Phone
 from simulator.node_api import NodeApi, Refused
 from simulator.processes import NodeError
 from simulator.site import Site, Tell
+from simulator.together import for_all
 
 NOT_THERE: Final = "not-delivered-in-time"
 REJECTED, FAILED = "rejected", "failed"
@@ -221,7 +221,9 @@ class Travellers:
         served = await phone.travel_to(self._site.world.operators[traveller.visited].plmn)
         if not served:
             await phone.travel_to(self._site.world.operators[traveller.home].plmn)
-            await self._site.apis[traveller.home].post(f"/requests/{traveller.request}/cancel", {"cause": NOT_THERE})
+            await self._end(
+                self._site.apis[traveller.home], f"/requests/{traveller.request}/cancel", {"cause": NOT_THERE}
+            )
             await self._arrives(traveller, "cancelled")
             traveller.stage, traveller.why = (
                 "unserved",
@@ -235,6 +237,13 @@ class Travellers:
         await phone.settle()
         traveller.reported = await self._reports(traveller)
         traveller.stage = "abroad"
+
+    async def _end(self, api: NodeApi, path: str, body: Any = None) -> None:
+        try:
+            await api.post(path, body)
+        except Refused as refused:
+            if refused.code != "wrong-state":  # else it was ended before the run was broken off
+                raise
 
     async def _reports(self, traveller: Traveller) -> bool:
         """Whether the card's own report of the switch comes to its home, by way of two networks and the centre."""
@@ -254,7 +263,9 @@ class Travellers:
         """A step's use, told by the visited network's own means: a TAP file, or records to the node."""
         site, operator = self._site, self._site.world.operators[traveller.visited]
         use = draw_card_use(site.world.seed, traveller, step)
-        records = make_records(operator, use, int(time.time()) // 60)
+        minute = traveller.told.setdefault(step, int(time.time()) // 60)
+        self.book.save(site.folder)
+        records = make_records(operator, use, minute)
         batch = f"card-{traveller.number}-{step}"
         if operator.plan.usage == "tap":
             file = site.folder / "private" / "tap" / f"{batch}.tap"
@@ -277,11 +288,7 @@ class Travellers:
         phone, api = self._phones[traveller.number], self._site.apis[traveller.visited]
         await phone.travel_to(self._site.world.operators[traveller.home].plmn)
         traveller.off = int(time.time()) // 60
-        try:
-            await api.post(f"/requests/{traveller.request}/close")
-        except Refused as refused:
-            if refused.code != "wrong-state":  # else it was closed before the run was broken off
-                raise
+        await self._end(api, f"/requests/{traveller.request}/close")
         if not await self._arrives(traveller, "closed"):
             raise NodeError("home again, but the request did not close")
         traveller.stage = "returned"

@@ -12,7 +12,11 @@
    has: each is a fault.
 4. Answers that were lost are learnt by id, as the sender. Either outcome is right, so long as the log has the same.
 5. Purchases a node acknowledged have been ordered or refunded, and their requests are in the log, once; OTA jobs have
-   come to an end.
+   come to an end. The requests are a home operator's, whose entries only an overseer may read: without one they are not
+   looked for, and `finding.unchecked` says so.
+
+A log that cannot be believed, or that does not answer, ends the check where it is and is a fault of the run: it names
+what was left unchecked.
 """
 
 import asyncio
@@ -27,10 +31,10 @@ from msgspec import Struct, field
 
 from loadtests.load.gathered import Ack, Journals, read_journals
 from loadtests.load.log import fetch_hashes, fetch_leaves, frontier_at
-from loadtests.load.node import ENDED, has_ended, is_ordered, open_node, wait_for
+from loadtests.load.node import ENDED, NodeError, has_ended, is_ordered, open_node, wait_for
 from loadtests.load.plan import Plan
 from settlement.ledger.api import MAX_PAGE
-from settlement.ledger.client import LedgerClient
+from settlement.ledger.client import LedgerClient, Rejected, Unreachable
 from settlement.ledger.envelope import parse
 from settlement.ledger.log import read_leaf
 from settlement.ledger.merkle import HASH_BYTES
@@ -41,10 +45,14 @@ SHOWN: Final = 10
 """Faults of one kind that are told one by one; of the rest the number."""
 AT_ONCE: Final = 8
 """Tiles or bundles asked for at a time."""
+UNPROVEN: Final = (Rejected, Unreachable, Untrusted, ValueError)
+"""What ends a check. ValueError: an answer that is not of the protocol, as a bundle that is cut off."""
 
 
 class Finding(Struct):
-    """What the check found. `faults` names every lost, doubled or unproven transaction, and what else is not right."""
+    """What the check found. `faults` names every lost, doubled or unproven transaction, and what else is not right;
+    `unchecked` what was not looked for, and why: that is no fault.
+    """
 
     workers: int = 0
     sent: int = 0
@@ -59,6 +67,7 @@ class Finding(Struct):
     kinds: dict[str, int] = field(default_factory=dict)
     log_entries: int = 0
     checkpoint: str = ""
+    unchecked: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def add(self, what: str, named: Iterable[object]) -> None:
@@ -93,6 +102,7 @@ class LogCheck:
 
     def __init__(self, plan: Plan, journals: Journals, client: LedgerClient) -> None:
         self.plan, self.journals, self.client = plan, journals, client
+        self.at = "the node"
         self.finding = Finding(
             workers=len(journals.workers),
             sent=journals.sent,
@@ -107,36 +117,59 @@ class LogCheck:
             faults=list(journals.faults),
         )
 
-    async def run(self) -> Finding:
-        """The whole check. Raises Unreachable, Untrusted, Rejected."""
+    async def run(self) -> None:
+        """The whole check. Raises UNPROVEN; `give_up` then says what that means."""
         ordered = await self._ask_node()
+        self.at = "the lost answers"
         learnt = await self._learn()
+        self.at = "the newest checkpoint"
         head = await self.client.checkpoint()
         self.finding.checkpoint, self.finding.log_entries = head.text(), head.size - self.plan.first
+        self.at = "the hash tiles"
         leaves = await self._prove(head.size)
+        self.at = "the ids in the log"
         ids = await self._read_ids(head.size)
         if self.plan.overseer is not None:
             lost = (one for one in ordered if one.bytes not in ids.others or one.bytes in ids.doubled)
             self.finding.add("lost or doubled, of a purchase", lost)
+        elif self.finding.purchases:
+            self.finding.unchecked.append(
+                f"{self.finding.purchases:,} purchases were not looked for in the log: give --auditor-key"
+            )
         self._compare(leaves, ids, learnt)
-        return self.finding
+
+    def give_up(self, error: Exception) -> None:
+        """Make a fault of what ended the check, which names what was left unchecked."""
+        found = self.finding
+        left = f"{found.acknowledged:,} acknowledged, {found.rejected:,} rejected, {found.unknown:,} with a lost answer"
+        if found.purchases:
+            left += f"; the requests of {found.purchases:,} purchases"
+        found.add(
+            "unproven", [f"the check ended at {self.at}, {type(error).__name__}: {error}; left unchecked: {left}"]
+        )
 
     async def _ask_node(self) -> list[UUID]:
         """The requests that purchases became; a purchase or job of which nothing became is a fault."""
         requests, lost = list[UUID](), list[str]()
         if self.plan.node is None:
             return requests
-        async with open_node(self.plan.node) as http:
-            for purchase in self.journals.purchases:
-                seen = await wait_for(http, f"/purchases/{purchase}", is_ordered)
-                if not is_ordered(seen):
-                    lost.append(f"purchase {purchase}: {str(seen)[:200]}")
-                elif seen["state"] not in ENDED:
-                    requests += [UUID(item["request"]) for item in seen["items"] if item["state"] != "rejected"]
-            for job in self.journals.jobs:
-                seen = await wait_for(http, f"/ota/jobs/{job}", has_ended)
-                if not has_ended(seen):
-                    lost.append(f"OTA job {job}: {str(seen)[:200]}")
+        left = len(self.journals.purchases) + len(self.journals.jobs)
+        try:
+            async with open_node(self.plan.node) as http:
+                for purchase in self.journals.purchases:
+                    seen = await wait_for(http, f"/purchases/{purchase}", is_ordered)
+                    left -= 1
+                    if not is_ordered(seen):
+                        lost.append(f"purchase {purchase}: {str(seen)[:200]}")
+                    elif seen["state"] not in ENDED:
+                        requests += [UUID(item["request"]) for item in seen["items"] if item["state"] != "rejected"]
+                for job in self.journals.jobs:
+                    seen = await wait_for(http, f"/ota/jobs/{job}", has_ended)
+                    left -= 1
+                    if not has_ended(seen):
+                        lost.append(f"OTA job {job}: {str(seen)[:200]}")
+        except NodeError as error:
+            self.finding.add("unproven", [f"the node: {error}; left unchecked: {left:,} purchases and OTA jobs"])
         self.finding.add("lost", lost)
         return requests
 
@@ -238,9 +271,18 @@ class LogCheck:
 
 
 async def check_run(plan: Plan, folder: Path, expected: int) -> Finding:
-    """Check the journals in `folder`, of which there are to be `expected`, against the log."""
+    """Check the journals in `folder`, of which there are to be `expected`, against the log.
+
+    Whatever the ledger does meanwhile there is a finding: what could not be proven is a fault of it.
+    """
     journals = await asyncio.to_thread(read_journals, folder)
     if (missing := expected - len(journals.workers)) > 0:
         journals.faults.append(f"unproven: {missing} of {expected} workers brought no journal to {folder}")
-    async with plan.client(plan.overseer) as client:
-        return await LogCheck(plan, journals, client).run()
+    client = plan.client(plan.overseer)
+    check = LogCheck(plan, journals, client)
+    try:
+        async with client:
+            await check.run()
+    except UNPROVEN as error:
+        check.give_up(error)
+    return check.finding

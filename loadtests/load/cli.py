@@ -3,7 +3,7 @@
     landfall load run --users 30 --seconds 60 --shape ramp      starts PostgreSQL, a ledger and Locust, and ends them
     landfall load run --ledger https://ledger.example --ledger-key "$VKEY" --issuer     on a test ledger of yours
     landfall load worker plan.json --master 10.0.0.5 --processes 8      elsewhere, while `run --remote-workers 8` waits
-    landfall load check build/load                              the journals of a run against the log, once more
+    landfall load check build/load                              the journals of a run with --ledger, once more
 
 The exit status is 0 only where nothing was lost, doubled or unproven. loadtests/README.md tells how to verify 10,000
 transactions a second.
@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from landfall.errors import LandfallError
 from loadtests.load.check import check_run
@@ -218,14 +219,17 @@ def check(
 ) -> None:
     """Check the journals of a run against the log once more, as `run` does at its end.
 
-    Needs the ledger, and what a failed run left in its folder.
+    Needs the ledger, and what a failed run left in its folder: that is for runs with --ledger, whose ledger and plan
+    stay. What a run starts itself ends with it.
     """
     plan = Plan.read(folder / PLAN_FILE)
     finding = _run(check_run(plan, folder / JOURNALS, plan.workers))
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(finding)))
+    for one in finding.unchecked:
+        told.print(one, style="yellow", markup=False)
     for fault in finding.faults:
-        told.print(f"[bold red]fault[/]: {fault}")
+        told.print(f"[bold red]fault[/]: {escape(fault)}")
     if finding.faults:
         raise typer.Exit(FAILED)
     told.print(f"{finding.acknowledged:,} acknowledged transactions are in the log, each once, each proven.")

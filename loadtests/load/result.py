@@ -141,6 +141,8 @@ def show(result: Result, console: Console) -> None:
         console.print(f"memory, MiB at the beginning and the end: {held}")
     for code, count in sorted(finding.rejections.items()):
         console.print(f"  rejected {code}: {count:,} (docs/rejections.md)")
+    for one in finding.unchecked:
+        console.print(one, style="yellow", markup=False)
     if finding.faults:
         console.print(f"[bold red]FAILED[/]: {len(finding.faults)} faults")
         for fault in finding.faults:

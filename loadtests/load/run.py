@@ -3,7 +3,8 @@
     result = await run_load(plan, folder, port=5557, tell=print)     # result.passed, result.finding.faults
 
 The folder afterwards has `load.html` (Locust's report with its charts), `load.json` (all of it for programs), `logs/`,
-and where something was wrong the journals and the plan, to look further by `landfall load check`.
+and where something was wrong the journals. On a ledger that was there before (`--ledger`) the plan stays too, to look
+further by `landfall load check`; a ledger started for the run is gone, and the plan, whose keys are of no use, with it.
 """
 
 import asyncio

@@ -70,9 +70,12 @@ class Session:
         self._given: dict[Role, int] = {}
 
     async def close(self) -> None:
-        """Close the connections, then the journal."""
+        """Close the connections, then the journal, which notes a fork that is found only now."""
         for client in (self.ledger, *self.others, *self._readers.values()):
-            await client.close()
+            try:
+                await client.close()
+            except (Rejected, Untrusted) as error:  # without its end the journal would not be believed
+                self.journal.distrusted(str(error))
         for http in self.http:
             await http.aclose()
         self.journal.close()

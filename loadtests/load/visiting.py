@@ -14,7 +14,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from loadtests.cast import PLMN, Actor, now_ms
+from loadtests.cast import PLMN, RECORDS_A_REQUEST, REQUESTS_A_REPORT, Actor, now_ms
 from loadtests.load.plan import Role
 from loadtests.load.session import HTTP, Turn
 from loadtests.load.user import LandfallUser
@@ -30,9 +30,6 @@ from settlement.ledger.messages import (
     UsageRecord,
 )
 
-REQUESTS_A_REPORT: Final = 20
-RECORDS_A_REQUEST: Final = 30
-"""600 records a report: what fills an entry of realistic records by half."""
 REPORTS_A_CALL: Final = 4
 REPORTS: Final = 3
 """Reports on a request before it is closed."""

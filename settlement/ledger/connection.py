@@ -43,8 +43,11 @@ class Rejected(Exception):  # noqa: N818 - what it says is that the ledger rejec
     """The ledger's answer was no: `rejection.code` is one of docs/rejections.md."""
 
     def __init__(self, rejection: Rejection) -> None:
-        super().__init__(f"{rejection.code}: {rejection.detail}")
+        super().__init__(rejection)  # what it is made of, so that a worker process can hand it over
         self.rejection = rejection
+
+    def __str__(self) -> str:
+        return f"{self.rejection.code}: {self.rejection.detail}"
 
 
 class Unreachable(Exception):  # noqa: N818

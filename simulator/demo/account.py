@@ -26,7 +26,6 @@ from settlement.money import format_sdrt
 PLAIN_WIDTH: Final = 150
 """Columns where standard output is no terminal: wide enough that no line of the account folds."""
 PARTIES_WIDTH: Final = 30
-AMOUNT_WIDTH: Final = 20
 
 
 class DemoError(LandfallError):

@@ -6,7 +6,6 @@ seed, and whoever reads it must not learn a key from that.
 
 import random
 import secrets
-from enum import StrEnum
 from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
@@ -26,13 +25,6 @@ ISSUER: Final = "sdrt-issuer"
 AUDITOR: Final = "open-audit"
 
 Kind = Literal["home", "visited", "provider"]
-
-
-class HlrKind(StrEnum):
-    """What stands behind the visited networks."""
-
-    EMBEDDED = "embedded"
-    OSMO = "osmo"
 
 
 class House(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ from settlement.netting import Method, Terms
 from settlement.netting.picture import draw
 from simulator.demo.account import DemoError, Via, expect
 from simulator.demo.cast import ALFA, ALPINE, GULF, HOMES, HOUSES, ISSUER, VISITED, VOLNA, House
-from simulator.demo.stage import DAY_MS, Stage, for_all, now_ms
+from simulator.demo.stage import DAY_MS, Stage, now_ms
+from simulator.together import for_all
 
 INVOICES_FOLDER: Final = "invoices"
 DOCUMENTS_FOLDER: Final = "documents"

@@ -11,8 +11,9 @@ from settlement.sdr import convert, load_rates
 from settlement.usage.tariff import Bundle, Code, Metered
 from simulator.demo.account import Via, expect
 from simulator.demo.cast import ALFA, ALPINE, GULF, HOMES, ISSUER, SAFE, VISITED, VOLNA, House
-from simulator.demo.stage import DAY_MS, Stage, for_all, now_ms
+from simulator.demo.stage import DAY_MS, Stage, now_ms
 from simulator.demo.world import RATES_FILE
+from simulator.together import for_all
 
 FUNDS_USDR: Final = 400_000_000
 FUNDS_PER_GUEST_USDR: Final = 60_000_000

@@ -16,11 +16,12 @@ from settlement.ledger.client import Rejected, Unreachable
 from settlement.ledger.trust import Untrusted
 from simulator.demo import closing, ending, market, sales, settling, travel
 from simulator.demo.account import Account, DemoError, Teller
-from simulator.demo.cast import HlrKind, draw_cast
+from simulator.demo.cast import draw_cast
 from simulator.demo.database import dump_database
 from simulator.demo.report import Report
 from simulator.demo.stage import Stage, now_ms
 from simulator.demo.world import DUMP_FILE, alone, open_world
+from simulator.hlr import HlrKind
 
 EXPECTED: Final = (LandfallError, Rejected, Unreachable, Untrusted, OSError, TimeoutError)
 """What can go wrong without a mistake in the play itself."""

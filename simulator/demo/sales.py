@@ -12,7 +12,8 @@ from msgspec import Struct
 from simulator.demo.account import Via, expect
 from simulator.demo.cast import ALFA, ALPINE, GULF, HOMES, VOLNA, House, Person
 from simulator.demo.market import CHARTER, CORPORATE, OFFERS, PACKAGES, PREVIEW, money
-from simulator.demo.stage import Bought, Stage, for_all, of_homes
+from simulator.demo.stage import Bought, Stage, of_homes
+from simulator.together import for_all
 
 PAID_WORDS: Final = {"billing": "on the phone bill, confirmed by signed webhook", "test": "by the test provider"}
 FEW: Final = 8

@@ -1,10 +1,9 @@
 """What the acts of the play hand on to each other, and the questions that they all ask."""
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -16,12 +15,7 @@ from simulator.node_api import NodeApi
 
 FEATURED: Final = 4
 """Subscribers whose every step is told; the others are told in sums."""
-AT_ONCE: Final = 12
-"""Calls under way at once: the nodes share two cores with this program."""
 DAY_MS: Final = 86_400_000
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Bought(Struct, kw_only=True):
@@ -97,19 +91,6 @@ class Stage:
         """One line of the account; none where it would stand for nobody."""
         if people:
             self.account.tell(source, target, what, via=via, amount_usdr=amount_usdr or None, people=people)
-
-
-async def for_all(items: Iterable[T], deed: Callable[[T], Awaitable[R]]) -> list[R]:
-    """Do it for all, some at once; the results in order. The first failure ends the others."""
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def do(item: T) -> R:
-        async with gate:
-            return await deed(item)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(do(item)) for item in items]
-    return [task.result() for task in tasks]
 
 
 def now_ms() -> int:

@@ -5,9 +5,10 @@ from typing import Any
 from simulator.demo.account import Via, expect
 from simulator.demo.cast import GULF, HOMES, SAFE, VISITED, Person
 from simulator.demo.market import BUNDLE, COVER
-from simulator.demo.stage import FEATURED, Bought, Stage, for_all, of_homes
+from simulator.demo.stage import FEATURED, Bought, Stage, of_homes
 from simulator.demo.world import Attempt
 from simulator.hlr import Cause
+from simulator.together import for_all
 
 MAIN = {house.id: "gulf" if house is GULF else "alps" for house in VISITED}
 """The offer a traveller goes with, by visited operator."""

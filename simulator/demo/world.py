@@ -49,13 +49,12 @@ from simulator.demo.cast import (
     ORIGIN,
     VISITED,
     Cast,
-    HlrKind,
     House,
     list_secrets,
 )
 from simulator.field import Field, Network, Phone
 from simulator.field_app import NetworkAccess, create_field_app, serve_field
-from simulator.hlr import Cause, EmbeddedHlr, Hlr, HlrRefusalError
+from simulator.hlr import Cause, EmbeddedHlr, Hlr, HlrKind, HlrRefusalError
 from simulator.network import Mobile
 from simulator.node_api import NodeApi
 from simulator.osmo_hlr import run_osmo_hlr

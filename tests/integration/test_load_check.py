@@ -8,13 +8,14 @@ import pytest
 
 from loadtests.cast import DAY_MS, PRICE, now_ms
 from loadtests.load.check import Finding, check_run
-from loadtests.load.journal import Answered, Journal, Record, Sent, read_journal
+from loadtests.load.journal import Answered, Bought, Journal, Record, Sent, read_journal
 from loadtests.load.plan import Key, Mixes, Plan
 from loadtests.load.session import Session, Turn
 from loadtests.load.setting import admit
 from settlement.ledger.api import Receipt
 from settlement.ledger.ids import new_id
 from settlement.ledger.messages import PlaceRequest
+from settlement.ledger.note import Signer as NoteSigner
 from tests.integration.ledger_world import LedgerWorld
 
 ENTRIES = 30
@@ -87,6 +88,21 @@ async def test_what_was_acknowledged_and_is_there_passes(run: Run) -> None:
     assert finding.faults == []
     assert finding.acknowledged == 2 * ENTRIES
     assert finding.kinds == {"request": 2 * ENTRIES}
+
+
+async def test_a_log_that_cannot_be_believed_is_a_fault_that_says_what_was_left_unchecked(run: Run) -> None:
+    run.plan = msgspec.structs.replace(run.plan, log=str(NoteSigner(run.plan.key.name, b"2" * 32).verifier))
+    (fault,) = (await run.check()).faults
+    assert fault.startswith("unproven: the check ended at the newest checkpoint, Untrusted: a checkpoint of")
+    assert fault.endswith(f"left unchecked: {2 * ENTRIES} acknowledged, 0 rejected, 0 with a lost answer")
+
+
+async def test_purchases_that_nobody_may_look_for_are_told_and_are_no_fault(run: Run) -> None:
+    run.rewrite(lambda records: [*records, Bought("home", new_id().bytes)])
+    finding = await run.check()
+    told = [] if run.plan.overseer else ["1 purchases were not looked for in the log: give --auditor-key"]
+    assert finding.unchecked == told
+    assert finding.faults == []
 
 
 async def test_a_fabricated_acknowledgement_fails_the_run(run: Run) -> None:

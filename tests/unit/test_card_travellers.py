@@ -50,14 +50,23 @@ def test_a_package_of_a_card_is_funded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "holds"),
-    [("returned", True), ("unserved", True), ("failed", False), ("abroad", False), ("bought", False)],
+    ("world", "stage", "holds"),
+    [
+        ("smoke", "returned", True),
+        ("smoke", "unserved", False),
+        ("smsc-meltdown", "unserved", True),
+        ("football-final", "unserved", True),
+        ("smsc-meltdown", "failed", False),
+        ("smsc-meltdown", "abroad", False),
+        ("smsc-meltdown", "bought", False),
+    ],
 )
-def test_a_card_comes_home_or_has_no_profile_in_time(stage: CardStage, holds: bool) -> None:
-    book = book_of(scenario_of("smoke"))
+def test_a_card_comes_home_or_has_lost_its_profile_to_the_world(world: str, stage: CardStage, holds: bool) -> None:
+    scenario = scenario_of(world)
+    book = book_of(scenario)
     for traveller in book.travellers:
         traveller.stage = "returned"
     book.travellers[1].stage, book.travellers[1].why = stage, "the ledger said no"
-    check = check_travellers(book)
+    check = check_travellers(scenario, book)
     assert check.holds is holds
     assert holds or f"card 2 is {stage}: the ledger said no" in check.saw

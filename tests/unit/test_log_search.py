@@ -35,12 +35,17 @@ def search(texts: list[str], *, secrets: list[str], plmns: list[str]) -> list[st
         (KEY, KEY),
         (KEY, KEY.encode().hex()),
         (KEY, base64.b64encode(KEY.encode()).decode().rstrip("=")),
+        (KEY, KEY.upper()),
+        (KEY, to_base64url(bytes.fromhex(KEY))),
+        (KEY, base64.b64encode(b"k" + bytes.fromhex(KEY) + b"opc").decode()),
+        (IMSI, pack_digits(IMSI).hex().upper()),
+        (IMSI, to_base64url(b"ab" + pack_digits(IMSI) + b"c")),
     ],
 )
 def test_a_secret_is_found_in_the_entry_that_has_it(secret: str, form: str) -> None:
     texts = ["nothing", f'{{"user_id":"x{form}y"}}', "nothing either"]
     found = search(texts, secrets=["8988250000000000011", IMSI, KEY], plmns=["25099"])
-    assert found == [f"entry 1: a secret of {len(secret)} characters"]
+    assert set(found) == {f"entry 1: a secret of {len(secret)} characters"}
 
 
 def test_what_is_shaped_as_an_imsi_of_a_network_is_found() -> None:
@@ -56,4 +61,4 @@ def test_heaps_change_nothing(texts: list[str], place: int, heap: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_book, "HEAP", heap)
         found = search(planted, secrets=[KEY], plmns=["26299"])
-    assert found == ([f"entry {place}: a secret of 32 characters"] if place < len(texts) else [])
+    assert set(found) == ({f"entry {place}: a secret of 32 characters"} if place < len(texts) else set())
