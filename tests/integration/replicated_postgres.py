@@ -1,8 +1,8 @@
 """Two PostgreSQL servers on addresses of their own, the second a synchronous standby of the first.
 
     with replicated(folder) as (first, second):
-        first.kill(); second.promote()              # its dsn() is the one to use from here on
-        first.start(); first.kill(); first.rejoin(second)
+        first.kill(); second.stop_following(); second.promote()     # its dsn() is the one to use from here on
+        first.start(); first.kill(); first.rejoin(second)           # now the roles are changed
 
 What Patroni does for an operator (docs/operations.md), done by hand and as unkindly as a machine that dies.
 """
@@ -25,6 +25,7 @@ from simulator.processes import find_free_port
 
 NAMES = ("north", "south")
 START_S = 60
+KILL_S = 20
 PARAMETERS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -50,24 +51,37 @@ class Instance:
 
     def start(self) -> None:
         options = {"listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": ""}
-        (self.folder / "postmaster.pid").unlink(missing_ok=True)
         told = " ".join(f"-c {name}='{value}'" for name, value in options.items())
         log = str(self.folder / "server.log")
         run("pg_ctl", "-D", str(self.folder), "-l", log, "-o", told, "-t", str(START_S), "-w", "start")
 
     def kill(self) -> None:
         """The whole server at once, as when its machine loses power."""
-        processes = self._processes()
-        for process in processes:
+        for process in self._processes():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=20)
+        deadline = time.monotonic() + KILL_S
+        while self._processes():
+            assert time.monotonic() < deadline, f"{self.name} outlives SIGKILL"
+            time.sleep(0.005)
+        # A zombie that nobody has reaped yet counts as gone here; PostgreSQL would take it for a running server.
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+
+    def stop_following(self) -> None:
+        """Have this standby confirm nothing to its primary any more, also after a restart."""
+        with closing(psycopg.connect(self.dsn("postgres"), autocommit=True)) as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+            deadline = time.monotonic() + START_S
+            while connection.execute("SELECT 1 FROM pg_stat_wal_receiver").fetchone():
+                assert time.monotonic() < deadline, f"{self.name} still follows"
+                time.sleep(0.01)
 
     def promote(self) -> None:
         """Make the standby a primary; it waits for nobody until it has a standby of its own."""
         run("pg_ctl", "-D", str(self.folder), "-t", str(START_S), "-w", "promote")
         with closing(psycopg.connect(self.dsn("postgres"), autocommit=True)) as connection:
-            connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
             connection.execute("SELECT pg_reload_conf()")
 
     def rejoin(self, primary: "Instance") -> None:
