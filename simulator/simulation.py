@@ -73,8 +73,7 @@ async def simulate(plan: Plan, board: Board) -> Ending:
         except Unreachable as error:
             raise SimulationError(_undone(engine, plan, error)) from None
         except Exception as error:  # whatever it is, it is told how to repeat it
-            told = str(error) if isinstance(error, LandfallError) else f"{type(error).__name__}: {error}"
-            raise SimulationError(f"{told}\nTo repeat it: {plan.command}") from error
+            raise SimulationError(f"{_tell(error)}\nTo repeat it: {plan.command}") from error
 
 
 async def _open(plan: Plan, began_ms: int, stack: AsyncExitStack, board: Board) -> Site:
@@ -156,6 +155,12 @@ async def _balances(site: Site) -> dict[str, int]:
         ) as client:
             found[operator.id] = (await client.account()).available
     return found
+
+
+def _tell(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, LandfallError) else f"{type(error).__name__}: {error}"
 
 
 def _undone(engine: Engine, plan: Plan, error: Unreachable) -> str:

@@ -86,6 +86,7 @@ def test_all_roles_run_on_a_master_and_two_workers_one_of_them_elsewhere(server_
 def test_a_worker_that_dies_fails_the_run_by_name(server_folder: Path, tmp_path: Path) -> None:
     here, log = server_folder / "load", tmp_path / "run.log"
     options = ["--mix", "transactions", "--users", 4, "--seconds", 15, "--operators", 4, "--sequence", 20]
+    options += ["--shape", "ramp"]
     with load("run", *options, "--port", 0, "--folder", here, log=log) as run:
         opened = here / "journals"
         deadline = time.monotonic() + COME_S
@@ -105,6 +106,7 @@ async def test_operators_of_a_ledger_elsewhere_trade_by_their_own_keys(
 ) -> None:
     async with _traders(ledger, tmp_path) as keys:
         options = ["--mix", "transactions", "--users", 2, "--seconds", 5, "--sequence", 10, "--workers", 1, *keys]
+        options += ["--shape", "spike"]
         finding = await _run_against(ledger, options, server_folder, tmp_path)
     assert finding["acknowledged"] > 10
 
@@ -124,7 +126,7 @@ async def test_a_database_killed_under_load_loses_nothing_that_was_acknowledged(
     own_ledger: LedgerWorld, server_folder: Path, tmp_path: Path
 ) -> None:
     async with _traders(own_ledger, tmp_path) as keys:
-        options = ["--mix", "trade", "--users", 8, "--seconds", 12, "--sequence", 20, *keys]
+        options = ["--mix", "trade", "--shape", "soak", "--users", 8, "--seconds", 12, "--sequence", 20, *keys]
         running = asyncio.create_task(_run_against(own_ledger, options, server_folder, tmp_path))
         while not list((server_folder / "load" / "journals").glob("own-*")):
             assert not running.done(), running.result()

@@ -10,7 +10,9 @@ from settlement.ledger.rejections import Rejection
 from simulator.checks import KNOWN_REFUSALS, FraudScore, check_disputes, check_frauds, check_refusals
 from simulator.disputing import Disputes
 from simulator.engine import Outcome
+from simulator.processes import NodeError
 from simulator.scenario import Scenario, list_scenarios
+from simulator.simulation import _tell
 
 
 def outcome(*codes: str) -> Outcome:
@@ -81,3 +83,15 @@ def test_what_the_ledger_rejected_is_handed_over_between_processes() -> None:
     assert isinstance(told, Rejected)
     assert told.rejection == Rejection("out-of-stock", "all are taken")
     assert str(told) == "out-of-stock: all are taken"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NodeError("the node alfa has ended"), "the node alfa has ended"),
+        (RuntimeError("2 messages were refused"), "RuntimeError: 2 messages were refused"),
+        (ExceptionGroup("two", [ExceptionGroup("one", [NodeError("first")]), ValueError("second")]), "first"),
+    ],
+)
+def test_what_ended_a_run_is_told_in_a_line(error: Exception, told: str) -> None:
+    assert _tell(error) == told
