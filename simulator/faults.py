@@ -70,7 +70,6 @@ class Faults:
                 await self._site.freeze("ledger", fault.seconds)
             case "restart-database":
                 await self._site.restart_database(fault.seconds)
-                await self._site.processes.wait_ready()
             case "revoke-key":
                 raise AssertionError("keys are revoked before the step")
 

@@ -28,6 +28,11 @@ class LivingNodes(Nodes):
         """Write down which processes there are."""
         self._register.write_bytes(msgspec.json.encode([node.process.pid for node in self._nodes]))
 
+    @property
+    def ended(self) -> list[str]:
+        """Nodes that have ended by themselves."""
+        return [node.name for node in self._nodes if node.status is not None]
+
     def kill(self, name: str) -> None:
         """Kill a node and all its workers, as a power cut does."""
         node = next(node for node in self._nodes if node.name == name)

@@ -53,6 +53,8 @@ from simulator.world import Operator, World
 FOUNDED: Final = "private/founded"
 PROCESSES_FILE: Final = "private/processes.json"
 LEDGER_WORKERS: Final = 2
+REVIVALS: Final = 3
+"""Times that nodes which an outage of the database has ended are started again."""
 SEAL_WAIT_S: Final = 180.0
 """Nodes make their sealing keys known by themselves, once they are admitted: in a second, or on a busy machine ten."""
 
@@ -130,6 +132,25 @@ class Site:
         await asyncio.to_thread(self.server.stop)
         await asyncio.sleep(pause_s)
         self.server = await asyncio.to_thread(ensure_server, self.folder / "data")
+        await self._revive()
+
+    async def _revive(self) -> None:
+        """Wait until all are well; what ended meanwhile is started again, as by whoever runs nodes. Raises `NodeError`.
+
+        A node whose workers cannot reach the database as they start gives up.
+        """
+        for _ in range(REVIVALS):
+            try:
+                await self.processes.wait_ready()
+            except NodeError:
+                if not (ended := self.processes.ended):
+                    raise
+                for name in ended:
+                    await asyncio.to_thread(self.processes.kill, name)  # what is left of it
+                    self.start(name)
+            else:
+                return
+        await self.processes.wait_ready()
 
 
 @asynccontextmanager

@@ -131,16 +131,6 @@ def test_who_is_dishonest_is_found_out_and_what_it_denies_is_upheld(server_folde
     assert disputes["restored"] > 0
 
 
-def test_cards_come_home_though_the_ledger_is_killed_and_its_database_restarted(server_folder: Path) -> None:
-    folder = server_folder / "final"
-    finish(simulate(folder, "football-final", "--subscribers", "6000"))
-    told = report_of(folder)
-    cards = told["cards"]
-    assert cards["returned"] + len(cards["unserved"]) == cards["cards"] == 4
-    assert cards["returned"] > 0
-    assert told["stages"]["closed"] > 200
-
-
 def test_a_killed_simulator_goes_on_and_nothing_is_doubled(server_folder: Path) -> None:
     scenario, plain, broken = server_folder / "tiny.toml", server_folder / "plain", server_folder / "broken"
     scenario.write_text(TINY, "utf-8")
