@@ -71,18 +71,18 @@ async def measure_ledger(
         rows.append(_transactions("transactions, signed one by one", steady, "12,000", _told(steady)))
         rows.append(await _measure_paced(client, cast, seconds / 2, steady.rate * LATENCY_SHARE))
         rows.append(_records("usage records", await usage(seconds)))
-        many = "a million" if open_requests == 10**6 else f"{open_requests:,}"
+        roots = {"API": ledger.pid, "PostgreSQL": postmaster, "generator": os.getpid()}
         if open_requests:
+            many = "a million" if open_requests == 10**6 else f"{open_requests:,}"
             console.print(f"opening {many} requests …")
             await fill(client, cast, open_requests, tell=console.print)
-        roots = {"API": ledger.pid, "PostgreSQL": postmaster, "generator": os.getpid()}
-        async with MemoryWatch(roots) as memory:
-            late = await requests(seconds)
-        share = f"{100 * late.rate / steady.rate:.0f} % of the first, {_told(late)}; {memory}"
-        rows.append(_transactions(f"transactions, {many} open", late, "12,000", share))
-        async with MemoryWatch(roots) as memory:
-            used = await usage(seconds)
-        rows.append(_records(f"usage records, {many} open", used, f"; {memory}"))
+            async with MemoryWatch(roots) as memory:
+                late = await requests(seconds)
+            share = f"{100 * late.rate / steady.rate:.0f} % of the first, {_told(late)}; {memory}"
+            rows.append(_transactions(f"transactions, {many} open", late, "12,000", share))
+            async with MemoryWatch(roots) as memory:
+                used = await usage(seconds)
+            rows.append(_records(f"usage records, {many} open", used, f"; {memory}"))
         with tempfile.TemporaryFile(dir=folder) as file:
             count = int(seconds * PRESIGNED_RATE)
             console.print(f"signing {count:,} requests beforehand …")
@@ -150,7 +150,9 @@ def measure_pgbench(dsn: str, seconds: int) -> list[Figure]:
 def main(
     seconds: Annotated[float, typer.Option(min=1, help="Length of each steady measurement.")] = 60,
     operators: Annotated[int, typer.Option(min=2, help="Operators that trade.")] = 1000,
-    open_requests: Annotated[int, typer.Option(min=0, help="Requests opened before the rows that say so.")] = 10**6,
+    open_requests: Annotated[
+        int, typer.Option(min=0, help="Requests opened for the rows that say so; 0: none of them.")
+    ] = 10**6,
     workers: Annotated[int, typer.Option(min=1, help="API processes.")] = 2,
     output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench/ledger.json"),
 ) -> None:

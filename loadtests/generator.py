@@ -23,6 +23,7 @@ from settlement.ledger.api import Receipt
 from settlement.ledger.client import LedgerClient
 from settlement.ledger.ids import new_id
 from settlement.ledger.messages import PlaceRequest, ReportUsage, UsageGroup, UsageRecord
+from simulator.together import together
 
 EXPIRY_MS: Final = 300_000
 PRESIGNED_MS: Final = 7_200_000
@@ -152,7 +153,7 @@ async def fill(ledger: LedgerClient, cast: Sequence[Actor], count: int, *, tell:
                 told = opened * FILL_TOLD // count
                 tell(f"  {opened:,} of {count:,} requests opened")
 
-    await asyncio.gather(*(send() for _ in range(FILL_SENDERS)))
+    await together(*(send() for _ in range(FILL_SENDERS)))
 
 
 class Presigned:
